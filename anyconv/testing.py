@@ -1,0 +1,513 @@
+"""Checks of adjoints and gradients, for layers of your own, on any array library."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anyconv._namespace import array_namespace, device, is_kind
+from anyconv._typing import Array, DType, Namespace
+
+__all__ = ["AdjointCheck", "GradientCheck", "check_adjoint", "check_gradients"]
+
+# Everything rests on two identities, with the inner product <a, b> = sum(a * conj(b)):
+#
+#   adjoint     <A x, y> = <x, A* y>                                       for all x and y
+#   gradient    Re <(f(x + h d) - f(x - h d)) / 2h, dy>  ->  Re <d, dx>    for all directions d
+#
+# One random direction finds a wrong gradient with probability one, whatever the size of the array.
+
+_EXACT_BELOW = 2**53  # whole numbers up to here, and their sums, are exact in float64
+_UNITS_OF_ROUNDING = 100  # tolerated errors are this many times the dtype's epsilon
+_FINITE_DIFFERENCE_RTOL = 1e-6  # what central differences in float64 are good for
+
+
+class AdjointCheck(NamedTuple):
+    """Both sides of the adjoint identity, and how far they are apart."""
+
+    forward_side: complex  # <forward(x), y>
+    adjoint_side: complex  # <x, adjoint(y)>
+    relative_error: float  # of their difference, in units of the product of the norms
+
+
+class GradientCheck(NamedTuple):
+    """One argument's derivative in the direction where the two computations differ most."""
+
+    argument: str
+    numerical: float  # by finite differences of `forward`
+    analytical: float  # by `backward`
+    relative_error: float  # of their difference, in units of the gradient's norm
+
+
+def check_adjoint(
+    forward: Callable[[Array], Array],
+    adjoint: Callable[[Array], Array],
+    x: Array,
+    y: Array | None = None,
+    *,
+    exact: bool = False,
+    rtol: float | None = None,
+    seed: int = 0,
+) -> AdjointCheck:
+    """Check that a linear map and its adjoint satisfy ``<forward(x), y> = <x, adjoint(y)>``.
+
+    The inner product conjugates its second factor, so a complex adjoint needs its conjugates.
+
+    Parameters
+    ----------
+    forward : callable
+        The linear map, ``forward(x) -> y``.
+    adjoint : callable
+        What should be its adjoint, ``adjoint(y) -> x``.
+    x : array
+        Where to check. Any namespace, device and numeric dtype.
+    y : array, optional
+        The same for the other side, with the shape of ``forward(x)``. By default drawn at random
+        (whole numbers from -4 to 4 if `exact`, else normal) in the dtype of ``forward(x)``.
+    exact : bool, default False
+        Demand equality without any tolerance. `x` and `y` must then hold whole numbers, small
+        enough that no sum rounds in their dtype.
+    rtol : float, optional
+        The tolerated error over ``max(|forward(x)| |y|, |x| |adjoint(y)|)``, norms being
+        Euclidean. By default 100 times the epsilon of the coarsest dtype involved.
+    seed : int, default 0
+        Of NumPy's generator, for a `y` that is not given.
+
+    Returns
+    -------
+    AdjointCheck
+        Both inner products and the relative error.
+
+    Raises
+    ------
+    AssertionError
+        If the two sides differ, or ``adjoint(y)`` has not the shape of `x`.
+    TypeError
+        If something that should be an array is not one.
+    ValueError
+        If `y` has not the shape of ``forward(x)``, or `exact` is asked of numbers that are not
+        whole, or too large to be summed exactly.
+
+    See Also
+    --------
+    check_gradients : The same for layers that are not linear, or linear in each of their arguments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv.testing import check_adjoint
+    >>> x = np.asarray([1.0, 2.0, 4.0])
+    >>> difference = lambda x: x[1:] - x[:-1]
+    >>> adjoint = lambda y: np.pad(y, (1, 0)) - np.pad(y, (0, 1))
+    >>> check_adjoint(difference, adjoint, x, np.asarray([3.0, 5.0]), exact=True)
+    AdjointCheck(forward_side=13.0, adjoint_side=13.0, relative_error=0.0)
+
+    A sign is wrong:
+
+    >>> check_adjoint(difference, lambda y: -adjoint(y), x, np.asarray([3.0, 5.0]))
+    Traceback (most recent call last):
+      ...
+    AssertionError: `adjoint` is not the adjoint of `forward`:
+      <forward(x), y> = 13
+      <x, adjoint(y)> = -13
+      relative error 0.97, tolerated 2.2e-14
+      the sign is wrong
+    """
+    xp = array_namespace(x=x)
+    image = forward(x)
+    array_namespace(**{"forward(x)": image})
+    if y is None:
+        draw = _whole_numbers_like if exact else _normal_like
+        y = draw(image, image.dtype, np.random.default_rng(seed), xp)
+    array_namespace(x=x, y=y)
+    if y.shape != image.shape:
+        raise ValueError(
+            f"`y` must have the shape of `forward(x)`, {tuple(image.shape)}, got {tuple(y.shape)}"
+        )
+    preimage = adjoint(y)
+    array_namespace(**{"adjoint(y)": preimage})
+    if preimage.shape != x.shape:
+        raise AssertionError(
+            f"`adjoint(y)` must have the shape of `x`, {tuple(x.shape)}, "
+            f"got {tuple(preimage.shape)}"
+        )
+
+    left, right = _inner(image, y, xp), _inner(x, preimage, xp)
+    scale = max(_norm(image, xp) * _norm(y, xp), _norm(x, xp) * _norm(preimage, xp))
+    tolerated = _rounding(x, y, image, preimage, xp=xp) if rtol is None else rtol
+    if exact:
+        _require_whole_numbers(scale, xp, x=x, y=y)
+        tolerated = 0.0
+    error = _relative(abs(left - right), scale)
+    if not error <= tolerated:  # so that NaN fails
+        hint = ""
+        if _close(left, -right, scale):
+            hint = "\n  the sign is wrong"
+        elif _close(_inner(image, _conj(y, xp), xp), _inner(x, _conj(preimage, xp), xp), scale):
+            hint = "\n  it is the transpose: the adjoint conjugates its factors"
+        raise AssertionError(
+            "`adjoint` is not the adjoint of `forward`:\n"
+            f"  <forward(x), y> = {_plain(left):.17g}\n"
+            f"  <x, adjoint(y)> = {_plain(right):.17g}\n"
+            f"  relative error {error:.2g}, tolerated {tolerated:.2g}{hint}"
+        )
+    return AdjointCheck(_plain(left), _plain(right), error)
+
+
+def check_gradients(
+    forward: Callable[..., Array],
+    backward: Callable[..., Any],
+    *arrays: Array,
+    options: Mapping[str, Any] | None = None,
+    directions: int = 2,
+    step: float = 1e-6,
+    rtol: float | None = None,
+    seed: int = 0,
+) -> tuple[GradientCheck, ...]:
+    """Check the gradients of a layer against central finite differences in float64.
+
+    ``y = forward(*arrays, **options)`` is called first, then, once, ``backward(dy, ...,
+    **options)`` with a random `dy`. So a layer that keeps what it needs between the two may do so.
+    For each array and each of a few random directions ``d``, ``Re <d, gradient>`` must then equal
+    the derivative of ``Re <forward(...), dy>`` along ``d``.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*arrays, **options) -> y``, one array. It must give the same result each time, and
+        must take float64 (complex128): the differences are computed there.
+    backward : callable
+        ``backward(dy, *arrays, **options)`` returns the gradient of each array, in a tuple or list;
+        alone if there is but one. None stands for a gradient that is not to be checked. It
+        is handed only as many of the leading arrays as it requires: ``backward(dy, x, w)`` of a
+        layer with a bias is fine, as is a method ``backward(dy)``.
+    *arrays : array
+        Where to check. Real or complex arrays are varied; others (labels, indices) are handed
+        on, and their gradients ignored. `backward` sees them in their own dtype.
+    options : mapping, optional
+        Keyword arguments for both functions.
+    directions : int, default 2
+        Random directions for each array.
+    step : float, default 1e-6
+        The step h, relative to the root mean square of the array where that is above one.
+    rtol : float, optional
+        The tolerated error over the norm of the gradient. By default 1e-6, or 100 times the
+        epsilon of the coarsest dtype of the array and its gradient if that is more.
+    seed : int, default 0
+        Of NumPy's generator, which draws `dy` and the directions.
+
+    Returns
+    -------
+    tuple of GradientCheck
+        For each array that was checked, the direction with the largest error.
+
+    Raises
+    ------
+    AssertionError
+        If a gradient has not the shape of its array, or is not the gradient. The message shows all
+        arguments, and whether a wrong gradient is off by a factor or lacks a conjugate.
+    TypeError
+        If something that should be an array is not one, or nothing can be varied.
+    ValueError
+        If `backward` returns too many or too few gradients, `directions` or `step` is not
+        positive, or the namespace has no float64 (JAX without `jax_enable_x64`).
+
+    See Also
+    --------
+    check_adjoint : For a linear map, without any differences, exact on whole numbers.
+
+    Notes
+    -----
+    For complex arrays the gradient ``dx`` is the one with ``<y, dy> = <x, dx>`` for a linear map,
+    the inner product conjugating: ``dx = conj(w) * dy`` for ``y = w * x``.
+
+    Where a function has kinks (a maximum, ReLU) the array should not lie within `step` of one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import conv_backward, conv_forward
+    >>> from anyconv.testing import check_gradients
+    >>> rng = np.random.default_rng(0)
+    >>> x, w, b = rng.normal(size=(2, 5, 5, 3)), rng.normal(size=(3, 3, 3, 4)), rng.normal(size=4)
+    >>> for check in check_gradients(conv_forward, conv_backward, x, w, b, options={"stride": 2}):
+    ...     print(check.argument, check.relative_error < 1e-6)
+    x True
+    w True
+    b True
+
+    A layer whose gradient is half of what it should be:
+
+    >>> check_gradients(lambda x: x**2, lambda dy, x: x * dy, np.asarray([1.0, 2.0, 3.0]))
+    Traceback (most recent call last):
+      ...
+    AssertionError: `backward` does not agree with finite differences of `forward`:
+      x: numerical ..., analytical ..., relative error ..., tolerated 1e-06
+        <- wrong: it is 0.5 times what it should be
+    """
+    if directions < 1:
+        raise ValueError(f"`directions` must be at least 1, got {directions}")
+    if not step > 0:
+        raise ValueError(f"`step` must be positive, got {step}")
+    options = {} if options is None else options
+    names = _argument_names(forward, len(arrays))
+    xp = array_namespace(**dict(zip(names, arrays, strict=True)))
+    if not any(_is_inexact(array, xp) for array in arrays):
+        raise TypeError("`arrays` must hold at least one real or complex array, got none to vary")
+    if not _has_double(xp):
+        raise ValueError(
+            "finite differences need float64, which this namespace does not offer; "
+            "with JAX, set jax.config.update('jax_enable_x64', True)"
+        )
+
+    y = forward(*arrays, **options)
+    array_namespace(**{"forward(...)": y})
+    generator = np.random.default_rng(seed)
+    dy = _normal_like(y, y.dtype, generator, xp)
+    handed = arrays[: _required_arguments(backward, len(arrays))]
+    gradients = _as_sequence(backward(dy, *handed, **options), len(arrays))
+
+    point = [_double(array, xp) if _is_inexact(array, xp) else array for array in arrays]
+    # What rounding in `forward` adds to a derivative, however small the derivative itself.
+    noise = 4 * float(np.finfo(np.float64).eps) * _norm(y, xp) * _norm(dy, xp)
+
+    verdicts = []
+    for i, (name, array, gradient) in enumerate(zip(names, arrays, gradients, strict=True)):
+        if gradient is None or not _is_inexact(array, xp):
+            continue
+        _require_gradient_of(array, gradient, name, xp)
+        h = step * max(1.0, _root_mean_square(array, xp))
+        derivatives = []
+        for _ in range(directions):
+            d = _normal_like(array, point[i].dtype, generator, xp)
+            ahead, behind = (
+                forward(*point[:i], point[i] + signed * d, *point[i + 1 :], **options)
+                for signed in (h, -h)
+            )
+            derivatives.append(
+                _Derivative(
+                    numerical=_inner(ahead - behind, dy, xp).real / (2 * h),
+                    analytical=_inner(d, gradient, xp).real,
+                    conjugated=_inner(d, _conj(gradient, xp), xp).real,
+                )
+            )
+        tolerated = rtol
+        if tolerated is None:
+            tolerated = max(_FINITE_DIFFERENCE_RTOL, _rounding(array, gradient, xp=xp))
+        verdicts.append(_judge(name, derivatives, _norm(gradient, xp), tolerated, noise / h))
+
+    if not verdicts:
+        raise ValueError("`backward` gave None for every array that can be varied: nothing checked")
+    if any(verdict.wrong for verdict in verdicts):
+        raise AssertionError(
+            "`backward` does not agree with finite differences of `forward`:\n"
+            + "\n".join(verdict.line for verdict in verdicts)
+        )
+    return tuple(verdict.check for verdict in verdicts)
+
+
+class _Derivative(NamedTuple):
+    """One derivative along one direction, computed three ways."""
+
+    numerical: float
+    analytical: float
+    conjugated: float  # analytical, with the conjugate of the gradient
+
+
+class _Verdict(NamedTuple):
+    """What is known of one argument."""
+
+    check: GradientCheck
+    wrong: bool
+    line: str
+
+
+def _judge(
+    name: str, derivatives: list[_Derivative], norm: float, rtol: float, atol: float
+) -> _Verdict:
+    """Compare the derivatives of one argument, whose gradient has this norm."""
+    worst, wrong = GradientCheck(name, 0.0, 0.0, -1.0), False
+    for numerical, analytical, _ in derivatives:
+        scale = max(abs(numerical), abs(analytical), norm)
+        difference = abs(numerical - analytical)
+        error = _relative(difference, scale)
+        wrong = wrong or not difference <= rtol * scale + atol  # so that NaN is wrong
+        if math.isnan(error) or error > worst.relative_error:
+            worst = GradientCheck(name, numerical, analytical, error)
+    line = (
+        f"  {name}: numerical {worst.numerical:.10g}, analytical {worst.analytical:.10g}, "
+        f"relative error {worst.relative_error:.2g}, tolerated {rtol:.2g}"
+    )
+    if wrong:
+        line += f"\n    <- wrong{_diagnosis(derivatives)}"
+    return _Verdict(worst, wrong, line)
+
+
+def _diagnosis(derivatives: list[_Derivative]) -> str:
+    """What is likely wrong with a gradient: nothing is said that not all directions agree on."""
+    largest = max(derivatives, key=lambda it: abs(it.numerical))
+    scale = abs(largest.numerical)
+    if all(_close(it.numerical, it.conjugated, scale) for it in derivatives):
+        return ": it is the conjugate of what it should be"
+    if len(derivatives) > 1 and scale > 0:
+        factor = largest.analytical / largest.numerical
+        if all(_close(it.analytical, factor * it.numerical, scale) for it in derivatives):
+            return f": it is {factor:.4g} times what it should be"
+    return ""
+
+
+# ---- Callables and their arguments
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Return the parameters of a function, or None where Python cannot tell them."""
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
+def _argument_names(forward: Callable[..., Any], count: int) -> list[str]:
+    """Return what `forward` calls its first `count` arguments, as far as it can be known."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    known = [it.name for it in _parameters(forward) or [] if it.kind in kinds][:count]
+    return known + [f"arrays[{i}]" for i in range(len(known), count)]
+
+
+def _required_arguments(backward: Callable[..., Any], most: int) -> int:
+    """Return how many arrays, `most` at most, `backward` requires after the output gradient."""
+    parameters = _parameters(backward)
+    if parameters is None or any(it.kind is it.VAR_POSITIONAL for it in parameters):
+        return most
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [it for it in parameters if it.kind in kinds and it.default is it.empty]
+    return min(most, len(required) - 1)
+
+
+def _as_sequence(result: Any, count: int) -> list[Any]:
+    """Return the gradients that `backward` gave, one for each array."""
+    gradients = list(result) if isinstance(result, tuple | list) else [result]
+    if len(gradients) != count:
+        raise ValueError(
+            f"`backward` must return one gradient for each of the {count} arrays "
+            f"(None where there is none to check), got {len(gradients)}"
+        )
+    return gradients
+
+
+def _require_gradient_of(array: Array, gradient: Array, name: str, xp: Namespace) -> None:
+    """Raise unless `gradient` can be the gradient of `array`."""
+    array_namespace(**{f"gradient of {name}": gradient})
+    if gradient.shape != array.shape:
+        raise AssertionError(
+            f"the gradient of `{name}` must have its shape, {tuple(array.shape)}, "
+            f"got {tuple(gradient.shape)}"
+        )
+    if _is_complex(gradient, xp) and not _is_complex(array, xp):
+        raise AssertionError(
+            f"the gradient of `{name}` must be real as `{name}` is, got {gradient.dtype}: "
+            "take its real part"
+        )
+
+
+def _require_whole_numbers(scale: float, xp: Namespace, **arrays: Array) -> None:
+    """Raise unless an inner product of this size can be exact in float64."""
+    for name, array in arrays.items():
+        if _is_inexact(array, xp):
+            parts = (xp.real(array), xp.imag(array)) if _is_complex(array, xp) else (array,)
+            if not all(bool(xp.all(xp.round(part) == part)) for part in parts):
+                raise ValueError(f"`exact` needs whole numbers in `{name}`, got others")
+    if scale >= _EXACT_BELOW:
+        raise ValueError(
+            f"`exact` needs inner products below 2**53, these can reach {scale:.3g}: "
+            "take smaller numbers"
+        )
+
+
+# ---- Arrays
+
+
+def _is_inexact(array: Array, xp: Namespace) -> bool:
+    return _is_complex(array, xp) or is_kind(xp, array.dtype, "real floating")
+
+
+def _is_complex(array: Array, xp: Namespace) -> bool:
+    return is_kind(xp, array.dtype, "complex floating")
+
+
+def _has_double(xp: Namespace) -> bool:
+    return "float64" in xp.__array_namespace_info__().dtypes()
+
+
+def _double(array: Array, xp: Namespace) -> Array:
+    """Return the array in double precision, real or complex as it is."""
+    return xp.astype(array, xp.complex128 if _is_complex(array, xp) else xp.float64)
+
+
+def _conj(array: Array, xp: Namespace) -> Array:
+    return xp.conj(array) if _is_complex(array, xp) else array
+
+
+def _inner(a: Array, b: Array, xp: Namespace) -> complex:
+    """Return ``<a, b> = sum(a * conj(b))``, summed in the widest complex dtype there is."""
+    widest = xp.complex128 if _has_double(xp) else xp.complex64
+    return complex(xp.sum(xp.astype(a, widest) * xp.conj(xp.astype(b, widest))))
+
+
+def _norm(array: Array, xp: Namespace) -> float:
+    return math.sqrt(_inner(array, array, xp).real)
+
+
+def _root_mean_square(array: Array, xp: Namespace) -> float:
+    return _norm(array, xp) / math.sqrt(max(1, math.prod(array.shape)))
+
+
+def _rounding(*arrays: Array, xp: Namespace) -> float:
+    """Return the error to expect of sums in the coarsest dtype of these."""
+    epsilons = [float(xp.finfo(array.dtype).eps) for array in arrays if _is_inexact(array, xp)]
+    return _UNITS_OF_ROUNDING * max(epsilons, default=0.0)
+
+
+def _like(array: Array, values: np.ndarray[Any, Any], dtype: DType, xp: Namespace) -> Array:
+    """Return NumPy's values in the namespace and on the device of `array`."""
+    return xp.astype(xp.asarray(values, device=device(array)), dtype)
+
+
+def _normal_like(
+    array: Array, dtype: DType, generator: np.random.Generator, xp: Namespace
+) -> Array:
+    """Draw normal numbers, complex ones for a complex array."""
+    values = np.asarray(generator.normal(size=array.shape))
+    if _is_complex(array, xp):
+        values = values + 1j * generator.normal(size=array.shape)
+    return _like(array, values, dtype, xp)
+
+
+def _whole_numbers_like(
+    array: Array, dtype: DType, generator: np.random.Generator, xp: Namespace
+) -> Array:
+    """Draw whole numbers from -4 to 4, complex ones for a complex array."""
+    values = np.asarray(generator.integers(-4, 5, size=array.shape), dtype=np.float64)
+    if _is_complex(array, xp):
+        values = values + 1j * generator.integers(-4, 5, size=array.shape)
+    return _like(array, values, dtype, xp)
+
+
+# ---- Numbers
+
+
+def _relative(difference: float, scale: float) -> float:
+    if difference == 0:
+        return 0.0
+    return difference / scale if scale > 0 else math.inf
+
+
+def _close(a: complex, b: complex, scale: float) -> bool:
+    return scale > 0 and abs(a - b) <= 1e-4 * scale
+
+
+def _plain(number: complex) -> complex:
+    """Return a number without the imaginary part that a real one has not."""
+    return number if number.imag else number.real
