@@ -1,0 +1,131 @@
+"""Batch normalisation.
+
+With m elements a channel, s = 1 / sqrt(variance + epsilon) and x^ = (x - mean) * s:
+
+    y      = gain * x^ + b
+    db     = sum dy
+    dgain  = sum dy * x^
+    dx     = gain * s * (dy - db / m - x^ * dgain / m)      while training
+    dx     = gain * s * dy                                  with the running statistics
+
+The code folds the per-channel factors together first, so that the big arrays are passed over as
+seldom as possible: y is x * scale + shift, and dx is dy * scale + x * slope + shift.
+"""
+
+from math import prod
+
+import numpy as np
+
+from anyconv._typing import Array
+
+from ._arrays import namespace_of
+from .layer import Layer
+
+
+class BatchNorm(Layer):
+    """Normalise each channel to mean zero and variance one, then give it a learnt gain and bias.
+
+    While training the statistics are the batch's own, and running ones are kept; otherwise the
+    running ones are used.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+    axis : int
+        The channel axis: -1 for channels last, 1 for a batch with channels first.
+    momentum : float
+        Weight of the newest batch in the running statistics.
+    epsilon : float
+        Added to the variance.
+
+    Notes
+    -----
+    ``parameters["gain"]``, ``parameters["b"]``, ``state["running_mean"]`` and
+    ``state["running_variance"]`` have shape ``(C,)``. The running variance is the unbiased one, as
+    in PyTorch.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, "Batch normalization", arXiv:1502.03167, section 3, algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> norm = BatchNorm(2)
+    >>> norm.forward(np.array([[1.0, 10.0], [3.0, 30.0]], dtype=np.float32), training=True).round(3)
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self, channels: int, *, axis: int = -1, momentum: float = 0.1, epsilon: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.axis = axis
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.parameters = {
+            "gain": np.ones(channels, dtype=np.float32),
+            "b": np.zeros(channels, dtype=np.float32),
+        }
+        self.state = {
+            "running_mean": np.zeros(channels, dtype=np.float32),
+            "running_variance": np.ones(channels, dtype=np.float32),
+        }
+
+    def forward(self, x: Array, *, training: bool = False) -> Array:
+        """Return the normalised x."""
+        xp = namespace_of(x)
+        gain, b = self.parameters["gain"], self.parameters["b"]
+        if x.shape[self.axis] != gain.shape[0]:
+            raise ValueError(
+                f"`x` must have {gain.shape[0]} channels on axis {self.axis}, "
+                f"got shape {tuple(x.shape)}"
+            )
+        if training:
+            m = prod(x.shape) // gain.shape[0]
+            if m < 2:
+                raise ValueError(f"`x` must hold two elements a channel to train on, got {m}")
+            mean = self._sum(x) / m
+            centred = x - self._wide(mean, x)
+            variance = self._sum(centred * centred) / m
+            self._update(mean, variance * (m / (m - 1)))
+        else:
+            mean, variance = self.state["running_mean"], self.state["running_variance"]
+        s = 1.0 / xp.sqrt(variance + self.epsilon)
+        self._memory = x, mean, s, training
+        scale = gain * s
+        return x * self._wide(scale, x) + self._wide(b - mean * scale, x)
+
+    def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
+        """Set the gradients of gain and bias, return the input's."""
+        x, mean, s, training = self._recall()
+        gain = self.parameters["gain"]
+        m = prod(x.shape) // gain.shape[0]
+        db = self._sum(dy)
+        dgain = (self._sum(dy * x) - mean * db) * s
+        self.gradients = {"gain": dgain, "b": db}
+        if not input_gradient:
+            return None
+        scale = gain * s
+        dx = dy * self._wide(scale, dy)
+        if not training:
+            return dx
+        slope = -scale * s * dgain / m
+        return dx + (x * self._wide(slope, x) + self._wide(-scale * db / m - slope * mean, x))
+
+    def _update(self, mean: Array, variance: Array) -> None:
+        """Let the running statistics follow those of a batch."""
+        for key, new in (("running_mean", mean), ("running_variance", variance)):
+            self.state[key] = (1.0 - self.momentum) * self.state[key] + self.momentum * new
+
+    def _sum(self, x: Array) -> Array:
+        """Sum over all axes but the channels: (..., C) -> (C,)."""
+        axis = self.axis % x.ndim
+        return namespace_of(x).sum(x, axis=tuple(i for i in range(x.ndim) if i != axis))
+
+    def _wide(self, values: Array, x: Array) -> Array:
+        """Shape one value a channel so that it broadcasts against x."""
+        axis = self.axis % x.ndim
+        return namespace_of(x).reshape(values, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
