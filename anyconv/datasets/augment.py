@@ -1,0 +1,159 @@
+"""Random changes to images that leave the class as it is; plain functions on NumPy arrays.
+
+They run where the images are read, on the CPU, so that every backend trains on the same pictures.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Images = np.ndarray[Any, Any]
+
+
+def random_affine(
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    rotation: float = 0.0,
+    zoom: float = 0.0,
+    stretch: float = 0.0,
+    shift: float = 0.0,
+    mirror: bool = False,
+) -> Images:
+    """Rotate, zoom, stretch, shift and mirror each image by its own random amounts.
+
+    Parameters
+    ----------
+    images : numpy.ndarray, shape (m, height, width, channels)
+        float32.
+    rng : numpy.random.Generator
+        Where the amounts are drawn from.
+    rotation : float
+        Largest angle, in degrees, to either side.
+    zoom, stretch : float
+        Largest logarithm of the magnification, and of the ratio of width to height.
+    shift : float
+        Largest shift along each axis, in pixels.
+    mirror : bool
+        Whether to exchange left and right in every other image, at random.
+
+    Returns
+    -------
+    numpy.ndarray
+        Images of the same shape, sampled bilinearly; what lies outside continues the edge.
+
+    See Also
+    --------
+    random_light
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    >>> bool((random_affine(x, np.random.default_rng(0)) == x).all())  # nothing is asked for
+    True
+    """
+    m = len(images)
+    angle = np.deg2rad(rng.uniform(-rotation, rotation, m))
+    scale = np.exp(rng.uniform(-zoom, zoom, m))
+    ratio = np.exp(rng.uniform(-stretch, stretch, m) / 2)
+    offset = rng.uniform(-shift, shift, (m, 2))
+    side = np.where(rng.random(m) < 0.5, -1.0, 1.0) if mirror else np.ones(m)
+    # For each output pixel (row, column), counted from the centre: where it is read from.
+    matrices = np.empty((m, 2, 3))
+    matrices[:, 0, 0] = np.cos(angle) * scale / ratio
+    matrices[:, 0, 1] = np.sin(angle) * scale * ratio
+    matrices[:, 1, 0] = -np.sin(angle) * scale / ratio * side
+    matrices[:, 1, 1] = np.cos(angle) * scale * ratio * side
+    matrices[:, :, 2] = offset
+    return warp(images, matrices)
+
+
+def warp(images: Images, matrices: np.ndarray[Any, Any]) -> Images:
+    """Sample each image bilinearly along an affine map.
+
+    Parameters
+    ----------
+    images : numpy.ndarray, shape (m, height, width, channels)
+        float32.
+    matrices : numpy.ndarray, shape (m, 2, 3)
+        ``matrices[i] @ (row, column, 1)`` is where the output pixel is read from, both counted
+        from the centre of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        Images of the same shape; what lies outside continues the edge.
+    """
+    m, height, width, channels = images.shape
+    centre = np.array([(height - 1) / 2, (width - 1) / 2], dtype=np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, None] - centre[0]  # (height, 1)
+    columns = np.arange(width, dtype=np.float32) - centre[1]  # (width,)
+    a = matrices.astype(np.float32)[..., None, None]  # (m, 2, 3, 1, 1)
+    i, di = _cells(a[:, 0, 0] * rows + a[:, 0, 1] * columns + a[:, 0, 2] + centre[0], height)
+    j, dj = _cells(a[:, 1, 0] * rows + a[:, 1, 1] * columns + a[:, 1, 2] + centre[1], width)
+
+    flat = images.reshape(m * height * width, channels)
+    first = (np.arange(m)[:, None, None] * height + i) * width + j  # (m, height, width)
+    down, right = min(height - 1, 1) * width, min(width - 1, 1)
+
+    def along_row(start: np.ndarray[Any, Any]) -> Images:
+        here = flat.take(start, axis=0)
+        there = flat.take(start + right, axis=0)
+        return here + dj * (there - here)
+
+    upper, lower = along_row(first), along_row(first + down)
+    return upper + di * (lower - upper)
+
+
+def random_light(
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    contrast: float = 0.0,
+    colour: float = 0.0,
+    brightness: float = 0.0,
+) -> Images:
+    """Change the contrast, the balance of colours and the brightness of each image at random.
+
+    Parameters
+    ----------
+    images : numpy.ndarray, shape (m, height, width, channels)
+        float32.
+    rng : numpy.random.Generator
+        Where the amounts are drawn from.
+    contrast, colour : float
+        Largest change of the factor of all channels, and of each.
+    brightness : float
+        Largest number added.
+
+    Returns
+    -------
+    numpy.ndarray
+        Images of the same shape, not clipped.
+
+    See Also
+    --------
+    random_affine
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.ones((2, 4, 4, 3), dtype=np.float32)
+    >>> random_light(x, np.random.default_rng(0), brightness=0.5).dtype
+    dtype('float32')
+    """
+    m, channels = len(images), images.shape[3]
+    factor = rng.uniform(1 - contrast, 1 + contrast, (m, 1, 1, 1))
+    factor = factor * rng.uniform(1 - colour, 1 + colour, (m, 1, 1, channels))
+    offset = rng.uniform(-brightness, brightness, (m, 1, 1, 1))
+    return images * factor.astype(np.float32) + offset.astype(np.float32)
+
+
+def _cells(
+    position: np.ndarray[Any, Any], size: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Split positions along an axis into a cell and the way to the next, (m, height, width, 1)."""
+    position = np.clip(position, 0, size - 1)
+    cell = np.minimum(position.astype(np.intp), max(size - 2, 0))
+    return cell, (position - cell).astype(np.float32)[..., None]
