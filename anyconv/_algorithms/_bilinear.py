@@ -1,0 +1,158 @@
+"""What all algorithms share: three linear maps around one product, and all gradients from them.
+
+    y  = A( sum_t B_t(x) @ G_t(w) )          forward
+    dx = sum_t B_t*( A*(dy) @ G_t(w)^H )     gradient of the input
+    dw = G_t*( B_t(x)^H @ A*(dy) )           gradient of the weight
+
+`B` prepares data, `G` prepares weights, `A` assembles outputs; a star is the adjoint. An algorithm
+states the three maps, each beside its adjoint; everything else stands here once. Most algorithms
+have a single term t; `taps` has one for each position in the kernel, made only when it is needed.
+
+An algorithm sees a convolution without padding: `x (n, *windows.input, groups * c)`,
+`w (*kernel, c, groups * k)`, `y (n, *windows.output, groups * k)`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from anyconv._geometry import Problem, Windows
+from anyconv._namespace import has_out
+from anyconv._typing import Array, Namespace, Shape
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC):
+    """One way to compute a convolution without padding."""
+
+    windows: Windows
+    groups: int
+
+    name: ClassVar[str]
+    # Whether A is a mere reshape, so that a product may be written where the output lies.
+    output_is_reshape: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def refusal(cls, problem: Problem) -> str | None:
+        """Why this algorithm cannot do a problem, or None."""
+
+    @classmethod
+    def create(cls, problem: Problem, box: Shape) -> Self:
+        """The algorithm for blocks of `box` outputs of a problem."""
+        geometry = problem.geometry
+        windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
+        return cls(windows, problem.groups)
+
+    def resized(self, output: Shape) -> Self:
+        """The same algorithm, its weights as well, for another number of windows."""
+        if output == self.windows.output:
+            return self
+        return replace(self, windows=replace(self.windows, output=output))
+
+    @abstractmethod
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """Elements held at once beyond the slab and the outputs of one block."""
+
+    @abstractmethod
+    def weight_elements(self, in_channels: int, out_channels: int) -> int:
+        """Elements of all prepared weights."""
+
+    @abstractmethod
+    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
+        """B: `(n, *input, groups * c)` to one `(..., rows, c')` for each term."""
+
+    @abstractmethod
+    def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
+        """B*: the sum over all terms, `(n, *input, groups * c)`."""
+
+    @abstractmethod
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """G: `(*kernel, c, groups * k)` to one `(..., c', k)` for each term."""
+
+    @abstractmethod
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """G*: `(*kernel, c, groups * k)`."""
+
+    @abstractmethod
+    def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
+        """A: `(..., rows, k)` to `(n, *output, groups * k)`."""
+
+    @abstractmethod
+    def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
+        """A*: `(n, *output, groups * k)` to `(..., rows, k)`."""
+
+    def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
+        """The product of one term, `(..., rows, c') @ (..., c', k) -> (..., rows, k)`."""
+        return xp.matmul(data, weight)
+
+    def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
+        """The adjoint of `multiply` in the data, `m @ weight^H`."""
+        return xp.matmul(m, _conjugate_transpose(weight, xp=xp))
+
+    def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
+        """The adjoint of `multiply` in the weight, `data^H @ m`."""
+        return xp.matmul(_conjugate_transpose(data, xp=xp), m)
+
+    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The outputs of one block, from its slab and the prepared weights."""
+        total = None
+        for data, weight in zip(self.data(x, xp=xp), weights, strict=True):
+            m = self.multiply(data, weight, xp=xp)
+            total = m if total is None else _add(total, m, xp=xp)
+        return self.output(total, x.shape[0], xp=xp)
+
+    def forward_into(
+        self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace
+    ) -> bool:
+        """Multiply straight into the outputs; False, and nothing done, where that cannot be."""
+        if not (self.output_is_reshape and self.groups == 1 and has_out(xp)):
+            return False
+        target = xp.reshape(y, (1, -1, y.shape[-1]), copy=False)
+        (data,) = self.data(x, xp=xp)
+        xp.matmul(data, weights[0], out=target)
+        return True
+
+    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient of one slab, from the block's output gradient."""
+        m = self.output_adjoint(dy, xp=xp)
+        terms = (self.multiply_adjoint_data(m, weight, xp=xp) for weight in weights)
+        return self.data_adjoint(terms, dy.shape[0], xp=xp)
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the prepared weights' gradient, for `weight_adjoint`."""
+        m = self.output_adjoint(dy, xp=xp)
+        return [
+            self.multiply_adjoint_weight(data, m, xp=xp) for data in self.data(x, xp=xp)
+        ]
+
+
+def _conjugate_transpose(a: Array, *, xp: Namespace) -> Array:
+    """The last two axes swapped, complex values conjugated."""
+    return conjugate(xp.matrix_transpose(a), xp=xp)
+
+
+def conjugate(a: Array, *, xp: Namespace) -> Array:
+    """The complex conjugate; real arrays as they are."""
+    return xp.conj(a) if xp.isdtype(a.dtype, "complex floating") else a
+
+
+def _add(total: Array, m: Array, *, xp: Namespace) -> Array:
+    """A sum that reuses the memory of its first term where the library can."""
+    return xp.add(total, m, out=total) if has_out(xp) else total + m
+
+
+def split_groups(a: Array, groups: int, *, xp: Namespace) -> Array:
+    """`(..., groups * c)` as `(groups, rows, c)`."""
+    if groups == 1:
+        return xp.reshape(a, (1, -1, a.shape[-1]))
+    a = xp.reshape(a, (-1, groups, a.shape[-1] // groups))
+    return xp.permute_dims(a, (1, 0, 2))
+
+
+def join_groups(a: Array, shape: Shape, *, xp: Namespace) -> Array:
+    """`(groups, rows, c)` as `(*shape, groups * c)`, the adjoint of `split_groups`."""
+    if a.shape[0] > 1:
+        a = xp.permute_dims(a, (1, 0, 2))
+    return xp.reshape(a, shape)

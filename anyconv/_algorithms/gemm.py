@@ -1,0 +1,82 @@
+"""`gemm`: unfold all windows (im2col), then one matrix product.
+
+K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document
+processing", 2006.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import ClassVar
+
+from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
+from anyconv._geometry import Problem
+from anyconv._typing import Array, Namespace
+from anyconv._windows import fold, unfold
+
+
+class Gemm(Algorithm):
+    """B unfolds windows, G and A only reshape."""
+
+    name: ClassVar[str] = "gemm"
+    output_is_reshape: ClassVar[bool] = True
+
+    @classmethod
+    def refusal(cls, problem: Problem) -> str | None:
+        """Nothing is refused."""
+        return None
+
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """The unfolded windows; none where each is a single cell."""
+        if self.windows.is_pointwise and self.groups == 1:
+            return 0
+        rows = images * prod(self.windows.output)
+        return rows * self.windows.taps * in_channels + (self.groups > 1) * rows * out_channels
+
+    def weight_elements(self, in_channels: int, out_channels: int) -> int:
+        """As many as the weights."""
+        return self.windows.taps * in_channels * out_channels // self.groups
+
+    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
+        """Windows as rows, `(n, *input, g * c) -> (g, rows, taps * c)`."""
+        if self.windows.is_pointwise:
+            return (split_groups(x, self.groups, xp=xp),)
+        n, c = x.shape[0], x.shape[-1] // self.groups
+        rows, taps = n * prod(self.windows.output), self.windows.taps
+        u = unfold(x, self.windows, xp=xp)  # (n, *output, *kernel, g * c)
+        if self.groups == 1:
+            return (xp.reshape(u, (1, rows, taps * c)),)
+        u = xp.reshape(u, (rows, taps, self.groups, c))
+        u = xp.permute_dims(u, (2, 0, 1, 3))
+        return (xp.reshape(u, (self.groups, rows, taps * c)),)
+
+    def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
+        """Rows folded back, `(g, rows, taps * c) -> (n, *input, g * c)`."""
+        (u,) = terms
+        groups, rows, columns = u.shape
+        taps = self.windows.taps
+        c = columns // taps
+        if groups > 1:
+            u = xp.permute_dims(xp.reshape(u, (groups, rows, taps, c)), (1, 2, 0, 3))
+        u = xp.reshape(
+            u, (images, *self.windows.output, *self.windows.kernel, groups * c)
+        )
+        return fold(u, self.windows, xp=xp)
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """One matrix a group, `(*kernel, c, g * k) -> (g, taps * c, k)`."""
+        return (split_groups(w, self.groups, xp=xp),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The inverse permutation, `(g, taps * c, k) -> (*kernel, c, g * k)`."""
+        (g,) = terms
+        c, k = g.shape[1] // self.windows.taps, g.shape[2] * self.groups
+        return join_groups(g, (*self.windows.kernel, c, k), xp=xp)
+
+    def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
+        """Rows are outputs, `(g, rows, k) -> (n, *output, g * k)`."""
+        k = m.shape[0] * m.shape[2]
+        return join_groups(m, (images, *self.windows.output, k), xp=xp)
+
+    def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
+        """`(n, *output, g * k) -> (g, rows, k)`."""
+        return split_groups(y, self.groups, xp=xp)

@@ -1,0 +1,221 @@
+"""What the caller wrote, checked: whole numbers, words, paddings, shapes. All messages but few.
+
+Each check states the argument in backquotes, the rule and the numbers, before any work is done.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from anyconv._geometry import Pairs, effective_kernel_size, same_padding
+from anyconv._namespace import is_kind
+from anyconv._typing import Array, DType, Namespace, Shape
+
+LAYOUTS = ("channels_last", "channels_first")
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PADDING_WORDS = ("valid", "full", "same", "same_lower")
+
+# An option of whole numbers as the caller wrote it, hashable: for each axis, or one for all.
+Numbers = int | tuple[int, ...]
+PaddingSpec = int | str | tuple[int, ...] | Pairs
+
+
+def integer(name: str, value: Any, *, minimum: int) -> int:
+    """A whole number that is no bool and not below the minimum."""
+    if type(value) is not int:
+        value = _whole(name, value)
+    if value < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}, got {value}")
+    return value  # type: ignore[no-any-return]
+
+
+def _whole(name: str, value: Any) -> int:
+    kind = type(value).__name__
+    if not isinstance(value, bool) and not kind.startswith("bool"):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise TypeError(f"`{name}` must be a whole number, got {value!r} ({kind})")
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence | range) and not isinstance(value, str | bytes)
+
+
+def numbers(name: str, value: Any, *, minimum: int) -> Numbers:
+    """One whole number for all axes, or a tuple of one for each."""
+    if type(value) is int and value >= minimum:
+        return value
+    if _is_sequence(value):
+        return tuple(integer(name, entry, minimum=minimum) for entry in value)
+    return integer(name, value, minimum=minimum)
+
+
+def per_axis(name: str, value: Numbers, rank: int) -> Shape:
+    """One number for each of the spatial axes."""
+    if isinstance(value, int):
+        return (value,) * rank
+    if len(value) != rank:
+        raise ValueError(
+            f"`{name}` must be one number or one for each of the {rank} spatial axes, "
+            f"got {len(value)}: {value}"
+        )
+    return value
+
+
+def shape(name: str, value: Any) -> Shape:
+    """A shape given by the caller."""
+    if not _is_sequence(value):
+        raise TypeError(f"`{name}` must be a sequence of whole numbers, got {value!r}")
+    return tuple(integer(name, size, minimum=0) for size in value)
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """One of a few words."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be one of {_words(allowed)}, got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {_words(allowed)}, got {value!r}")
+    return value
+
+
+def _words(allowed: Sequence[str]) -> str:
+    return ", ".join(repr(word) for word in allowed)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool) and type(value).__name__ != "bool":
+        raise TypeError(f"`{name}` must be True or False, got {value!r}")
+    return bool(value)
+
+
+def padding_spec(value: Any) -> PaddingSpec:
+    """A padding as the caller wrote it, made hashable; its kinds and signs are checked."""
+    if type(value) is int and value >= 0:
+        return value
+    if isinstance(value, str):
+        return choice("padding", value, PADDING_WORDS)
+    if not _is_sequence(value):
+        return integer("padding", value, minimum=0)
+    if not any(_is_sequence(entry) for entry in value):
+        return tuple(integer("padding", entry, minimum=0) for entry in value)
+    if not all(_is_sequence(entry) and len(entry) == 2 for entry in value):
+        raise ValueError(
+            "`padding` must be a word, a number, one number for each spatial axis, or one "
+            f"(before, after) pair for each, got {value!r}"
+        )
+    return tuple(
+        (integer("padding", before, minimum=0), integer("padding", after, minimum=0))
+        for before, after in value
+    )
+
+
+def padding_pairs(
+    spec: PaddingSpec, size: Shape, kernel: Shape, stride: Shape, dilation: Shape
+) -> Pairs:
+    """`(before, after)` for each axis."""
+    rank = len(kernel)
+    if isinstance(spec, str):
+        if spec == "valid":
+            return ((0, 0),) * rank
+        if spec == "full":
+            return tuple((d * (k - 1),) * 2 for k, d in zip(kernel, dilation, strict=True))
+        lower = spec == "same_lower"
+        return tuple(
+            same_padding(i, k, s, d, lower=lower)
+            for i, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+        )
+    return explicit_pairs(spec, rank)
+
+
+def explicit_pairs(spec: int | tuple[int, ...] | Pairs, rank: int) -> Pairs:
+    """`(before, after)` for each axis from numbers alone."""
+    if isinstance(spec, int):
+        return ((spec, spec),) * rank
+    if len(spec) != rank:
+        raise ValueError(
+            f"`padding` must have one entry for each of the {rank} spatial axes, "
+            f"got {len(spec)}: {spec}"
+        )
+    return tuple(entry if isinstance(entry, tuple) else (entry, entry) for entry in spec)
+
+
+def check_outputs(
+    output: Shape, size: Shape, kernel: Shape, dilation: Shape, padding: Pairs
+) -> None:
+    """Refuse an axis on which no window fits."""
+    for axis, (o, i, k, d, (before, after)) in enumerate(
+        zip(output, size, kernel, dilation, padding, strict=True)
+    ):
+        if o < 1:
+            raise ValueError(
+                f"spatial axis {axis} has no output: the effective kernel size "
+                f"{d} * ({k} - 1) + 1 = {effective_kernel_size(k, d)} is larger than the padded "
+                f"input {i} + {before} + {after} = {i + before + after}"
+            )
+
+
+def check_padding_mode(mode: str, size: Shape, padding: Pairs) -> None:
+    """Refuse a reflection that would leave the input."""
+    if mode != "reflect":
+        return
+    for axis, (i, pair) in enumerate(zip(size, padding, strict=True)):
+        if max(pair) >= i:
+            raise ValueError(
+                "`padding` must be smaller than the input where it reflects, got "
+                f"{pair} on spatial axis {axis} of size {i}"
+            )
+
+
+def check_sizes(name: str, shape: Shape, axes: Sequence[int]) -> None:
+    """Refuse zero channels and zero-size spatial axes; an empty batch is fine."""
+    if any(shape[axis] < 1 for axis in axes):
+        raise ValueError(
+            f"`{name}` must have no channels axis and no spatial axis of size zero, "
+            f"got shape {shape}"
+        )
+
+
+def check_shape(name: str, found: Sequence[int], expected: Shape, what: str) -> None:
+    """Refuse an array of another shape than the call implies."""
+    if tuple(found) != expected:
+        raise ValueError(f"`{name}` must have {what}, {expected}, got {tuple(found)}")
+
+
+def check_floating(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
+    """Refuse dtypes that are neither floating nor complex."""
+    if is_kind(xp, dtype, "real floating") or is_kind(xp, dtype, "complex floating"):
+        return
+    raise TypeError(
+        f"{what} takes floating and complex dtypes, got `{name}` of {dtype}; convert it first, "
+        f"for example with xp.astype({name}, xp.float32)"
+    )
+
+
+def check_real_floating(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
+    """Refuse dtypes that are not real floating ones."""
+    if not is_kind(xp, dtype, "real floating"):
+        raise TypeError(
+            f"{what} takes real floating dtypes, got `{name}` of {dtype}; convert it first, "
+            f"for example with xp.astype({name}, xp.float32)"
+        )
+
+
+def check_ordered(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
+    """Refuse dtypes that have no order."""
+    if not is_kind(xp, dtype, "real floating") and not is_kind(xp, dtype, "integral"):
+        raise TypeError(f"{what} takes real floating and integer dtypes, got `{name}` of {dtype}")
+
+
+def known_shape(name: str, x: Array) -> Shape:
+    """The shape of an array as Python's whole numbers; sizes that Dask does not know are refused."""
+    sizes = x.shape
+    for size in sizes:
+        if size is None or size != size:
+            raise ValueError(
+                f"`{name}` has an unknown size, shape {tuple(sizes)}; "
+                "compute its chunk sizes first, for example with compute_chunk_sizes()"
+            )
+    return tuple(sizes)

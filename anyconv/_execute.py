@@ -1,0 +1,183 @@
+"""Carry out a plan: the only loop over blocks.
+
+Arrays are canonical: `x (n, *spatial, c_in)`, `w (*kernel, c_in / groups, c_out)`, `y (n, *output,
+c_out)`. Blocks write disjoint parts of an output; shares of a sum are added in order, so results
+are equal from run to run.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, Self
+
+from anyconv._algorithms._bilinear import conjugate
+from anyconv._geometry import Phase, Problem
+from anyconv._namespace import (
+    add_at,
+    array_namespace,
+    device,
+    is_lazy_blocks,
+    is_traced,
+    map_batch,
+    set_at,
+)
+from anyconv._options import options
+from anyconv._plan import Block, Plan, product_dtype
+from anyconv._typing import Array, Namespace, Shape
+from anyconv._windows import add_slab, slab
+from anyconv._workers import share
+
+
+def run_forward(plan: Plan, x: Array, w: Array, b: Array | None, *, xp: Namespace) -> Array:
+    """`y = A( B(x) @ G(w) ) + b`."""
+    p, dtype = plan.problem, product_dtype(xp, x.dtype)
+    weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
+    bias = None if b is None else _as(b, dtype, xp=xp)
+    if is_traced(xp):
+        (block,) = plan.blocks or (_everything(p),)
+        return _as(_outputs(plan, block, x, weights, bias, xp=xp), x.dtype, xp=xp)
+    shape = (p.images, *p.geometry.output, p.out_channels)
+    y = xp.empty(shape, dtype=x.dtype, device=device(x))
+
+    def work(blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            y[_box(block)] = _outputs(plan, block, x, weights, bias, xp=xp)
+
+    share(work, plan.blocks, plan.workers)
+    return y
+
+
+def _outputs(
+    plan: Plan, block: Block, x: Array, weights: Sequence[Array], bias: Array | None, *, xp: Namespace
+) -> Array:
+    """The outputs of one block."""
+    algorithm = plan.template.resized(block.shape)
+    y = algorithm.forward(_inputs(plan, block, x, xp=xp), weights, xp=xp)
+    return y if bias is None else y + bias
+
+
+def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Array:
+    """`dx = B*( A*(dy) @ G(w)^H )`, or the same as stride-one convolutions of dy."""
+    p, dtype = plan.problem, product_dtype(xp, dy.dtype)
+    shape = (p.images, *p.geometry.input, p.in_channels)
+    if plan.rewritten:
+        if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
+            (step,) = plan.rewritten
+            return run_forward(step.plan, dy, _phase_weight(p, step.phases, w, xp=xp), None, xp=xp)
+        dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+        for step in plan.rewritten:
+            part = run_forward(step.plan, dy, _phase_weight(p, step.phases, w, xp=xp), None, xp=xp)
+            cells = tuple(
+                slice(phase.first, None, s)
+                for phase, s in zip(step.phases, p.geometry.stride, strict=True)
+            )
+            dx = set_at(dx, (slice(None), *cells), part, xp=xp)
+        return dx
+    weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
+    dx = xp.zeros(shape, dtype=dtype, device=device(dy))
+    for block in plan.blocks:
+        algorithm = plan.template.resized(block.shape)
+        part = _as(dy[_box(block)], dtype, xp=xp)
+        cells = algorithm.input_gradient(part, weights, xp=xp)
+        dx = add_slab(dx, cells, slice(*block.images), block.slab(p.geometry), xp=xp)
+    return _as(dx, dy.dtype, xp=xp)
+
+
+def _phase_weight(
+    problem: Problem, parts: Sequence[Phase], w: Array, *, xp: Namespace
+) -> Array:
+    """The taps of one phase flipped, and its channels turned round: `(*taps, k, groups * c)`."""
+    taps = tuple(slice(p.taps.start, None, p.taps.step) for p in parts)
+    w = xp.flip(w[taps], axis=tuple(range(len(parts))))
+    *kernel, c, k = w.shape
+    w = xp.reshape(w, (*kernel, c, problem.groups, k // problem.groups))
+    w = xp.permute_dims(w, (*range(len(kernel)), w.ndim - 1, w.ndim - 2, w.ndim - 3))
+    return conjugate(xp.reshape(w, (*kernel, k // problem.groups, problem.groups * c)), xp=xp)
+
+
+def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
+    """`dw = G*( B(x)^H @ A*(dy) )`, summed over all blocks."""
+    p, dtype = plan.problem, product_dtype(xp, dy.dtype)
+    if not plan.blocks:
+        shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)
+        return xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+
+    def work(blocks: Sequence[Block]) -> list[Array]:
+        total: list[Array] = []
+        for block in blocks:
+            algorithm = plan.template.resized(block.shape)
+            part = _as(dy[_box(block)], dtype, xp=xp)
+            terms = algorithm.weight_gradient(part, _inputs(plan, block, x, xp=xp), xp=xp)
+            total = _sum(total, terms, xp=xp)
+        return total
+
+    total: list[Array] = []
+    for terms in share(work, plan.blocks, plan.workers):
+        total = _sum(total, terms, xp=xp)
+    return _as(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)
+
+
+def _sum(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array]:
+    if not total:
+        return terms
+    return [add_at(t, (slice(None),), term, xp=xp) for t, term in zip(total, terms, strict=True)]
+
+
+def _inputs(plan: Plan, block: Block, x: Array, *, xp: Namespace) -> Array:
+    """The slab of one block, ready to be multiplied."""
+    cells = slab(x, slice(*block.images), block.slab(plan.problem.geometry), xp=xp)
+    return _as(cells, product_dtype(xp, x.dtype), xp=xp)
+
+
+def _box(block: Block) -> tuple[slice, ...]:
+    return (slice(*block.images), *(slice(*bounds) for bounds in block.outputs))
+
+
+def _everything(problem: Problem) -> Block:
+    return Block((0, problem.images), tuple((0, size) for size in problem.geometry.output))
+
+
+def _as(x: Array, dtype: object, *, xp: Namespace) -> Array:
+    return x if x.dtype == dtype else xp.astype(x, dtype)
+
+
+class Call(Protocol):
+    """A checked call whose batch may be cut."""
+
+    @property
+    def batch(self) -> Shape:
+        """The batch axes."""
+
+    def rebatched(self, batch: Shape) -> Self:
+        """The same call on another batch."""
+
+
+def over_batch(
+    kernel: Callable[..., Array],
+    call: Call,
+    batched: Sequence[Array],
+    whole: Sequence[Array],
+    shape: Shape,
+    *,
+    summed: bool = False,
+    xp: Namespace,
+) -> Array:
+    """A kernel on eager arrays; on lazy ones the same kernel on each block of the batch, later."""
+    if not is_lazy_blocks(xp):
+        return kernel(call, *batched, *whole, xp=xp)
+    batch_axes = len(call.batch)
+    return map_batch(
+        partial(_on_block, kernel, call),
+        batched,
+        whole,
+        batch_axes=batch_axes,
+        result=shape if summed else shape[batch_axes:],
+        dtype=batched[0].dtype,
+        summed=summed,
+    )
+
+
+def _on_block(kernel: Callable[..., Array], call: Call, *arrays: Array) -> Array:
+    """The kernel on one block, in one thread: the blocks are what runs side by side."""
+    batch = tuple(arrays[0].shape[: len(call.batch)])
+    with options(workers=1):
+        return kernel(call.rebatched(batch), *arrays, xp=array_namespace(x=arrays[0]))

@@ -1,0 +1,262 @@
+"""The one door to the array libraries: which namespace an array belongs to, and what it can do.
+
+The kernels speak the array API standard. What the standard lacks and a library has is a capability
+asked of this file: strided window views, products written in place, lazy blocks. Each has a path in
+standard functions beside it that gives the same numbers. No library is imported before the caller
+has imported it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import array_api_compat
+import array_api_extra
+
+from anyconv._typing import Array, Device, DType, Namespace, Shape
+
+
+def common_namespace(**arrays: Array | None) -> Namespace:
+    """The namespace that all arrays share, once their kind, dtype and device are found equal."""
+    given = {name: array for name, array in arrays.items() if array is not None}
+    first = next(iter(given.values()))
+    kind = type(first)
+    xp = _numpy_namespace(kind)
+    if xp is not None and all(type(array) is kind for array in given.values()):
+        dtype = first.dtype
+        if any(array.dtype != dtype for array in given.values()):
+            raise TypeError(_unlike("dtype", {n: a.dtype for n, a in given.items()}))
+        return xp
+    xp = array_namespace(**given)
+    if any(array.dtype != first.dtype for array in given.values()):
+        raise TypeError(_unlike("dtype", {n: a.dtype for n, a in given.items()}))
+    devices = {name: device(array) for name, array in given.items()}
+    if any(where != devices[next(iter(given))] for where in devices.values()):
+        raise ValueError(_unlike("device", devices))
+    return xp
+
+
+def array_namespace(**arrays: Array) -> Namespace:
+    """The namespace that all arrays share, whatever their dtypes and devices."""
+    for name, array in arrays.items():
+        if not array_api_compat.is_array_api_obj(array):
+            raise TypeError(
+                f"`{name}` must be an array, got {type(array).__name__}; "
+                "convert it first, for example with numpy.asarray"
+            )
+    found = {name: array_api_compat.array_namespace(array) for name, array in arrays.items()}
+    if len(set(found.values())) > 1:
+        names = {name: xp.__name__.removeprefix("array_api_compat.") for name, xp in found.items()}
+        raise TypeError(_unlike("namespace", names))
+    return next(iter(found.values()))
+
+
+def _unlike(what: str, values: dict[str, Any]) -> str:
+    each = ", ".join(f"`{name}` has {value}" for name, value in values.items())
+    return f"all arrays of a call must share one {what}: {each}"
+
+
+@lru_cache
+def _numpy_namespace(kind: type) -> Namespace | None:
+    """NumPy's namespace for its own arrays, which need no further look; else None."""
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        return array_api_compat.array_namespace(kind(0))
+    return None
+
+
+def namespace_of_name(name: str | Namespace) -> Namespace:
+    """A namespace from the name of its library, which is imported; a namespace as it is."""
+    if not isinstance(name, str):
+        return getattr(name, "__array_namespace_info__", None) and name or _compat_of_module(name)
+    import importlib
+
+    module = {"jax": "jax.numpy", "dask": "dask.array"}.get(name, name)
+    try:
+        return _compat_of_module(importlib.import_module(module))
+    except ImportError as error:
+        raise ValueError(f"`namespace` must be an installed array library, got {name!r}") from error
+
+
+def _compat_of_module(module: Any) -> Namespace:
+    return array_api_compat.array_namespace(module.empty(0))
+
+
+def device(x: Array) -> Device:
+    """The device of an array, None while JAX traces."""
+    return array_api_compat.device(x)
+
+
+@lru_cache
+def is_kind(xp: Namespace, dtype: DType, kind: str) -> bool:
+    """Whether a dtype is of one of the standard's kinds, such as `"real floating"`."""
+    return bool(xp.isdtype(dtype, kind))
+
+
+@lru_cache
+def accumulator(xp: Namespace, dtype: DType) -> DType:
+    """The dtype that sums are kept in: the arrays' own, or float32 for half precision."""
+    if is_kind(xp, dtype, "real floating") and xp.finfo(dtype).bits < 32:
+        return xp.float32
+    return dtype
+
+
+@lru_cache
+def item_bytes(xp: Namespace, dtype: DType) -> int:
+    """The bytes of one element."""
+    if is_kind(xp, dtype, "complex floating"):
+        return int(xp.finfo(dtype).bits) // 4  # `bits` counts one of the two parts
+    info = xp.finfo if is_kind(xp, dtype, "real floating") else xp.iinfo
+    return int(info(dtype).bits) // 8
+
+
+@lru_cache
+def is_numpy(xp: Namespace) -> bool:
+    """Whether arrays are NumPy's: eager, on the CPU, one core for all but matrix products."""
+    return array_api_compat.is_numpy_namespace(xp)
+
+
+@lru_cache
+def is_lazy_blocks(xp: Namespace) -> bool:
+    """Whether an array is a lazy grid of blocks, each an array of another library (Dask)."""
+    return array_api_compat.is_dask_namespace(xp)
+
+
+@lru_cache
+def is_traced(xp: Namespace) -> bool:
+    """Whether arrays are immutable and calls compiled as one program (JAX)."""
+    return array_api_compat.is_jax_namespace(xp)
+
+
+@lru_cache
+def _is_cupy(xp: Namespace) -> bool:
+    return array_api_compat.is_cupy_namespace(xp)
+
+
+@lru_cache
+def _is_torch(xp: Namespace) -> bool:
+    return array_api_compat.is_torch_namespace(xp)
+
+
+def runs_on_gpu(xp: Namespace, x: Array) -> bool:
+    """Whether an array's memory is a GPU's."""
+    if is_numpy(xp):
+        return False
+    return _is_cupy(xp) or "cpu" not in str(device(x)).lower()
+
+
+@lru_cache
+def multiplies_half_in_float32(xp: Namespace) -> bool:
+    """Whether products of half precision are summed in float32 by the library itself (CuPy)."""
+    return _is_cupy(xp)
+
+
+@lru_cache
+def has_strided_views(xp: Namespace) -> bool:
+    """Whether `strided_view` can show overlapping windows without a copy."""
+    return is_numpy(xp) or _is_cupy(xp) or _is_torch(xp)
+
+
+def strided_view(x: Array, shape: Shape, axes: Sequence[tuple[int, int]], *, xp: Namespace) -> Array:
+    """A view of `shape` whose axis j walks axis `axes[j][0]` of x in steps of `axes[j][1]` cells."""
+    if _is_torch(xp):
+        strides = x.stride()
+        steps = [strides[axis] * step for axis, step in axes]
+        return x.as_strided(shape, steps, x.storage_offset())
+    steps = [x.strides[axis] * step for axis, step in axes]
+    return _as_strided(xp)(x, shape, steps)
+
+
+@lru_cache
+def _as_strided(xp: Namespace) -> Callable[..., Array]:
+    if _is_cupy(xp):
+        from cupy.lib.stride_tricks import as_strided
+    else:
+        from numpy.lib.stride_tricks import as_strided
+    return as_strided  # type: ignore[no-any-return]
+
+
+@lru_cache
+def has_out(xp: Namespace) -> bool:
+    """Whether `xp.matmul` and the like write into `out=`."""
+    return is_numpy(xp) or _is_cupy(xp)
+
+
+def add_at(x: Array, index: tuple[slice, ...], value: Array, *, xp: Namespace) -> Array:
+    """X with a value added to one of its slices, written in place where the library can."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[index].add(value)
+    x[index] += value
+    return x
+
+
+def set_at(x: Array, index: tuple[slice, ...], value: Array, *, xp: Namespace) -> Array:
+    """X with one of its slices replaced, written in place where the library can."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[index].set(value)
+    x[index] = value
+    return x
+
+
+def pad_constant(
+    x: Array, widths: Sequence[tuple[int, int]], value: Any, *, xp: Namespace
+) -> Array:
+    """X with constant cells before and after each axis."""
+    if is_traced(xp):
+        return array_api_extra.pad(x, widths, constant_values=value, xp=xp)
+    shape = tuple(n + sum(width) for n, width in zip(x.shape, widths, strict=True))
+    padded = xp.full(shape, value, dtype=x.dtype, device=device(x))
+    inner = tuple(
+        slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True)
+    )
+    padded[inner] = x
+    return padded
+
+
+def map_batch(
+    function: Callable[..., Array],
+    batched: Sequence[Array],
+    whole: Sequence[Array],
+    *,
+    batch_axes: int,
+    result: Shape,
+    dtype: DType,
+    summed: bool = False,
+) -> Array:
+    """A function of eager arrays on each lazy block of the batch: `(*batch, *result)`.
+
+    `batched` arrays are cut along their first `batch_axes` axes only, `whole` arrays not at all.
+    Where the result is `summed` over the batch, `function` gives the share of its block.
+    """
+    import dask.array
+    from dask.array.utils import meta_from_array
+
+    names = iter(range(1_000_000))
+    batch = [next(names) for _ in range(batch_axes)]
+    arguments: list[Any] = []
+    for index, x in enumerate([*batched, *whole]):
+        kept = batch_axes if index < len(batched) else 0
+        axes = batch[:kept] + [next(names) for _ in range(x.ndim - kept)]
+        arguments += [x.rechunk(dict.fromkeys(range(kept, x.ndim), -1)), axes]
+    core = [next(names) for _ in result]
+    share = _one_share if summed else _as_it_is
+    y = dask.array.blockwise(
+        share,
+        [*batch, *core],
+        *arguments,
+        new_axes=dict(zip(core, result, strict=True)),
+        adjust_chunks=dict.fromkeys(batch, 1) if summed else None,
+        concatenate=True,
+        dtype=dtype,
+        meta=meta_from_array(batched[0]._meta, ndim=batch_axes + len(result), dtype=dtype),
+        function=function,
+        batch_axes=batch_axes,
+    )
+    return y.sum(axis=tuple(range(batch_axes)), dtype=dtype) if summed else y
+
+
+def _as_it_is(*blocks: Array, function: Callable[..., Array], batch_axes: int) -> Array:
+    return function(*blocks)
+
+
+def _one_share(*blocks: Array, function: Callable[..., Array], batch_axes: int) -> Array:
+    return function(*blocks)[(None,) * batch_axes]

@@ -1,0 +1,332 @@
+"""Problem -> Plan: which algorithm runs, in which blocks. Whole numbers in, whole numbers out.
+
+A plan is a pure function of the sizes, of what the arrays are (`Traits`) and of the limits, so it
+is cached, and shown to the user by `plan_conv`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import product
+from math import prod
+from typing import Literal, NamedTuple
+
+from anyconv._algorithms import Algorithm, algorithm_named
+from anyconv._geometry import Pairs, Phase, Problem, WindowGeometry, phases
+from anyconv._namespace import (
+    accumulator,
+    is_kind,
+    is_numpy,
+    is_traced,
+    item_bytes,
+    multiplies_half_in_float32,
+    runs_on_gpu,
+)
+from anyconv._options import Options
+from anyconv._typing import Array, DType, Namespace, Shape
+
+Operation = Literal["forward", "input", "weight"]
+
+# What one worker's block may hold on the CPU, so that it stays in the core's own cache.
+CACHED_BYTES = 2**20
+# Fewer rows than this make a matrix product slow, however well they fit.
+FEWEST_ROWS = 128
+# Below this many multiply-adds a call is cheaper than handing it to another thread.
+WORTH_A_WORKER = 2**21
+
+
+class Traits(NamedTuple):
+    """What the planner must know of the arrays: their library's ways, never their values."""
+
+    namespace: str
+    runs: Literal["workers", "eager", "gpu", "traced"]
+    dtype: str
+    element_bytes: int
+    product_bytes: int
+    is_complex: bool
+
+
+def traits_of(xp: Namespace, x: Array) -> Traits:
+    """The traits of an array and of all that share a call with it."""
+    return _traits(xp, x.dtype, not is_numpy(xp) and runs_on_gpu(xp, x))
+
+
+@lru_cache
+def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
+    runs = "workers" if is_numpy(xp) else "traced" if is_traced(xp) else "gpu" if on_gpu else "eager"
+    return Traits(
+        namespace=xp.__name__.removeprefix("array_api_compat.").removesuffix(".numpy"),
+        runs=runs,  # type: ignore[arg-type]
+        dtype=str(dtype).rsplit(".", 1)[-1],
+        element_bytes=item_bytes(xp, dtype),
+        product_bytes=item_bytes(xp, product_dtype(xp, dtype)),
+        is_complex=is_kind(xp, dtype, "complex floating"),
+    )
+
+
+@lru_cache
+def product_dtype(xp: Namespace, dtype: DType) -> DType:
+    """The dtype that blocks are multiplied in."""
+    return dtype if multiplies_half_in_float32(xp) else accumulator(xp, dtype)
+
+
+class Block(NamedTuple):
+    """A box of outputs: `(start, stop)` of the images and of each spatial axis."""
+
+    images: tuple[int, int]
+    outputs: Pairs
+
+    @property
+    def shape(self) -> Shape:
+        """The number of outputs along each spatial axis."""
+        return tuple(stop - start for start, stop in self.outputs)
+
+    def slab(self, geometry: WindowGeometry) -> Pairs:
+        """The inputs under the box; they may lie outside the input."""
+        return tuple(
+            (start * s - before, (stop - 1) * s - before + d * (k - 1) + 1)
+            for (start, stop), k, s, d, (before, _) in zip(
+                self.outputs,
+                geometry.kernel,
+                geometry.stride,
+                geometry.dilation,
+                geometry.padding,
+                strict=True,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """One of the stride-one convolutions that the gradient of a strided input falls into."""
+
+    phases: tuple[Phase, ...]
+    plan: "Plan"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one of the three maps of a convolution will do, and why.
+
+    Attributes
+    ----------
+    problem : Problem
+        All sizes of the convolution.
+    operation : str
+        `"forward"`, `"input"` (its gradient) or `"weight"` (its gradient).
+    algorithm : str
+        The algorithm that runs.
+    reason : str
+        Why this one.
+    workspace : int
+        The bytes held at once beyond inputs and result, at most.
+    """
+
+    problem: Problem
+    operation: Operation
+    traits: Traits
+    template: Algorithm
+    images_per_block: int
+    workers: int
+    workspace: int
+    reason: str
+    rewritten: tuple[PhasePlan, ...] = ()
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the algorithm."""
+        return self.rewritten[0].plan.algorithm if self.rewritten else self.template.name
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks in row-major order."""
+        return tuple(
+            Block(images, outputs)
+            for images, *outputs in product(
+                _cut(self.problem.images, self.images_per_block),
+                *map(_cut, self.problem.geometry.output, self.template.windows.output),
+            )
+            for outputs in (tuple(outputs),)
+        )
+
+    @property
+    def bytes_moved(self) -> int:
+        """The bytes of inputs, weights and outputs, each counted once."""
+        p = self.problem
+        elements = (
+            p.images * prod(p.geometry.input) * p.in_channels
+            + p.images * prod(p.geometry.output) * p.out_channels
+            + prod(p.geometry.kernel) * p.in_channels * p.out_channels // p.groups
+        )
+        return elements * self.traits.element_bytes
+
+    def __str__(self) -> str:
+        """A small table."""
+        p = self.problem
+        calls = sum(len(step.plan.blocks) for step in self.rewritten) or len(self.blocks)
+        rows = {
+            "operation": self.operation,
+            "algorithm": f"{self.algorithm} ({self.reason})",
+            "arrays": f"{self.traits.namespace} {self.traits.dtype}",
+            "output shape": str((*p.batch, *p.geometry.output, p.out_channels)),
+            "multiply-adds": f"{p.multiply_adds:,}",
+            "bytes moved": f"{self.bytes_moved:,}",
+            "workspace": f"{self.workspace:,} bytes",
+            "chunks": f"{calls}, {self.workers} at a time",
+        }
+        width = max(map(len, rows))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def _cut(size: int, most: int) -> tuple[tuple[int, int], ...]:
+    """An axis in parts of at most `most`; a size of zero has no part."""
+    return tuple((start, min(start + most, size)) for start in range(0, size, max(most, 1)))
+
+
+@lru_cache(maxsize=4096)
+def make_plan(
+    problem: Problem,
+    operation: Operation,
+    algorithm: str,
+    traits: Traits,
+    limits: Options,
+) -> Plan:
+    """The plan of one map of a convolution."""
+    name, reason = _choose(problem, operation, algorithm, traits)
+    chosen = algorithm_named(name, problem)
+    if operation == "input" and _worth_phases(problem):
+        steps = tuple(
+            PhasePlan(parts, make_plan(inner, "forward", name, traits, limits))
+            for parts, inner in _phase_problems(problem)
+        )
+        if steps:
+            return Plan(
+                problem,
+                operation,
+                traits,
+                steps[0].plan.template,
+                max(problem.images, 1),
+                steps[0].plan.workers,
+                max(step.plan.workspace for step in steps),
+                reason,
+                steps,
+            )
+    template, images, workers, workspace = _blocks(problem, operation, chosen, traits, limits)
+    return Plan(problem, operation, traits, template, images, workers, workspace, reason)
+
+
+def _choose(
+    problem: Problem, operation: Operation, algorithm: str, traits: Traits
+) -> tuple[str, str]:
+    """The algorithm's name and the reason for it."""
+    if algorithm != "auto":
+        refusal = algorithm_named(algorithm, problem).refusal(problem)
+        if refusal:
+            raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
+        return algorithm, "as asked"
+    if problem.is_depthwise:
+        return "taps", "each channel is convolved apart"
+    return "gemm", "one matrix product"
+
+
+def _worth_phases(problem: Problem) -> bool:
+    """Whether an input gradient is better made of stride-one convolutions than of a fold."""
+    geometry = problem.geometry
+    return prod(geometry.stride) == 1 or all(
+        k > s for k, s in zip(geometry.kernel, geometry.stride, strict=True)
+    )
+
+
+def _phase_problems(problem: Problem) -> Iterator[tuple[tuple[Phase, ...], Problem]]:
+    """The stride-one convolutions of the output gradient that give the input gradient.
+
+    The flipped weight takes output channels back to input channels. A phase that no tap reaches has
+    gradient zero and is left out.
+    """
+    geometry = problem.geometry
+    for parts in product(*(tuple(phases(geometry, axis)) for axis in range(geometry.rank))):
+        if not all(len(part.taps) for part in parts):
+            continue
+        kernel = tuple(len(part.taps) for part in parts)
+        dilation = tuple(part.dilation for part in parts)
+        counts = tuple(part.count for part in parts)
+        padding = tuple(
+            (-part.start, part.start + part.count + d * (k - 1) - size)
+            for part, d, k, size in zip(parts, dilation, kernel, geometry.output, strict=True)
+        )
+        ones = (1,) * geometry.rank
+        inner = WindowGeometry(geometry.output, kernel, ones, dilation, padding, counts)
+        yield (
+            parts,
+            replace(
+                problem,
+                geometry=inner,
+                in_channels=problem.out_channels,
+                out_channels=problem.in_channels,
+            ),
+        )
+
+
+def _blocks(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> tuple[Algorithm, int, int, int]:
+    """Blocks within the limits: the algorithm for one, its images, the workers, the workspace."""
+    images, box = max(problem.images, 1), problem.geometry.output
+    workers = 1
+    if traits.runs == "workers" and problem.multiply_adds >= WORTH_A_WORKER:
+        workers = limits.workers
+    while True:
+        template = chosen.create(problem, box)
+        block, fixed = _workspace(problem, operation, template, images, workers, traits)
+        workspace = block * workers + fixed
+        if traits.runs == "traced":
+            break
+        if workspace <= limits.workspace_bytes:
+            if traits.runs != "workers":
+                break
+            rows = images * prod(box)
+            count = -(-problem.images // images) * prod(
+                -(-o // b) for o, b in zip(problem.geometry.output, box, strict=True)
+            )
+            if rows <= FEWEST_ROWS or (block <= CACHED_BYTES and count >= workers):
+                break
+        axis = next((axis for axis, size in enumerate(box) if size > 1), None)
+        if images > 1:
+            images = -(-images // 2)
+        elif axis is not None:
+            box = (*box[:axis], -(-box[axis] // 2), *box[axis + 1 :])
+        elif workspace <= limits.workspace_bytes:
+            break
+        elif workers > 1:
+            workers = 1
+        else:
+            raise ValueError(
+                f"`workspace_bytes` must be at least {workspace:,} for the algorithm "
+                f"{template.name!r} on this convolution, got {limits.workspace_bytes:,}"
+            )
+    return template, images, workers, workspace
+
+
+def _workspace(
+    problem: Problem,
+    operation: Operation,
+    template: Algorithm,
+    images: int,
+    workers: int,
+    traits: Traits,
+) -> tuple[int, int]:
+    """The bytes that one block holds, and those that all blocks share."""
+    slab = images * prod(template.windows.input) * problem.in_channels
+    outputs = images * prod(template.windows.output) * problem.out_channels
+    block = template.workspace(images, problem.in_channels, problem.out_channels)
+    if problem.geometry.is_padded or traits.product_bytes != traits.element_bytes:
+        block += slab + outputs
+    elif block or operation == "input":
+        block += outputs + slab * (operation == "input")
+    weights = template.weight_elements(problem.in_channels, problem.out_channels)
+    shared = weights * (1 + workers) if operation == "weight" else weights
+    return block * traits.product_bytes, shared * traits.product_bytes
