@@ -1,0 +1,194 @@
+"""Chunks within the workspace, workers, threads: how a call is carried out never shows in it."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import oracle
+import pytest
+from strategies import conv_cases, normal, relative_error, run_cases, whole
+
+import anyconv
+from anyconv import conv_backward, conv_forward, plan_conv
+
+EXACT = ("gemm", "taps")
+
+
+@pytest.mark.parametrize("algorithm", EXACT)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_small_workspaces_give_equal_results(xp, algorithm, groups):
+    """From one chunk to one row at a time; on whole numbers the sums are equal to the last bit."""
+    rng = np.random.default_rng(0)
+    x, w, b = whole(rng, (3, 11, 10, 4)), whole(rng, (3, 2, 4 // groups, 8)), whole(rng, (8,))
+    options = {"stride": (2, 1), "padding": ((1, 2), (0, 1)), "groups": groups}
+    wanted = oracle.conv_forward(x, w, b, **options)
+    dy = whole(rng, wanted.shape)
+    gradients = oracle.conv_backward(dy, x, w, **options)
+    data, weight, bias, gradient = (xp.asarray(array) for array in (x, w, b, dy))
+    for workspace_bytes in (16_000, 40_000, 200_000, 2**28):
+        with anyconv.options(workspace_bytes=workspace_bytes):
+            y = xp.call(conv_forward, data, weight, bias, algorithm=algorithm, **options)
+            actual = xp.call(conv_backward, gradient, data, weight, algorithm=algorithm, **options)
+        np.testing.assert_array_equal(xp.to_numpy(y), wanted)
+        for mine, other in zip(actual, gradients, strict=True):
+            np.testing.assert_array_equal(xp.to_numpy(mine), other)
+
+
+@pytest.mark.parametrize("algorithm", EXACT)
+def test_any_case_in_chunks(np_backend, algorithm):
+    """Random cases in the least workspace that the call will take."""
+
+    def check(case):
+        arrays = case.arrays(whole, "float64")
+        x, w, b, dy = arrays.values()
+        run = {**case.options, "algorithm": algorithm}
+        for workspace_bytes in (2**k for k in range(6, 30, 2)):
+            try:
+                with anyconv.options(workspace_bytes=workspace_bytes):
+                    y = np_backend.call(conv_forward, x, w, b, **run)
+                    gradients = np_backend.call(conv_backward, dy, x, w, **run)
+            except ValueError as error:
+                assert "`workspace_bytes` must be at least" in str(error)  # noqa: PT017
+                continue
+            break
+        np.testing.assert_array_equal(y, oracle.conv_forward(x, w, b, **case.options))
+        wanted = oracle.conv_backward(dy, x, w, **case.options)
+        for mine, other in zip(gradients, wanted, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+    run_cases(np_backend, conv_cases(), check)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_any_number_of_workers_gives_equal_results(np_backend, workers):
+    """Large enough a call to be shared out."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (6, 40, 40, 16)), whole(rng, (3, 3, 16, 32))
+    with anyconv.options(workers=1):
+        y = conv_forward(x, w, padding=1)
+        gradients = conv_backward(y, x, w, padding=1)
+    with anyconv.options(workers=workers):
+        again = np_backend.call(conv_forward, x, w, padding=1)
+        back = np_backend.call(conv_backward, y, x, w, padding=1)
+    np.testing.assert_array_equal(again, y)
+    for mine, other in zip(back, gradients, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+import anyconv
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((1, 768, 1024, 128), dtype=np.float32)
+w = rng.standard_normal((7, 7, 128, 64), dtype=np.float32)
+anyconv.conv_forward(x[:, :16, :16], w, padding=3, algorithm="gemm")  # libraries and threads
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
+
+before = peak()
+y = anyconv.conv_forward(x, w, padding=3, algorithm="gemm")
+assert y.shape == (1, 768, 1024, 64) and np.isfinite(y[0, ::97, ::101]).all()
+corner = x[:, :7, :7], w
+assert np.allclose(y[0, 3, 3], anyconv.conv_forward(*corner)[0, 0, 0], rtol=1e-4, atol=1e-2)
+print(peak() - before - y.nbytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts kilobytes as Linux does")
+def test_a_large_image_runs_within_a_gibibyte():
+    """Unfolded whole, its windows would take 18 GiB."""
+    result = subprocess.run(
+        [sys.executable, "-c", PEAK], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 2**30
+
+
+def test_threads_at_once_with_options_of_their_own(np_backend):
+    """Eight threads, eight workspaces, the results of one."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (4, 24, 24, 8)), whole(rng, (3, 3, 8, 16))
+    y = conv_forward(x, w)
+    gradients = conv_backward(y, x, w)
+    start = threading.Barrier(8)
+
+    def work(index):
+        start.wait()
+        workers = 1 + index % 3
+        for _ in range(5):
+            with anyconv.options(workspace_bytes=2 ** (18 + index), workers=workers) as limits:
+                found = conv_forward(x, w), *conv_backward(y, x, w)
+                assert (limits.workspace_bytes, limits.workers) == (2 ** (18 + index), workers)
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(work, range(8)):
+            for mine, other in zip(found, (y, *gradients), strict=True):
+                np.testing.assert_array_equal(mine, other)
+
+
+def test_options_nest_and_end():
+    with anyconv.options() as outside:
+        pass
+    with anyconv.options(workspace_bytes=2**20), anyconv.options(workers=3) as inner:
+        assert (inner.workspace_bytes, inner.workers) == (2**20, 3)
+    with pytest.raises(ZeroDivisionError), anyconv.options(workspace_bytes=1):
+        raise ZeroDivisionError
+    with anyconv.options() as after:
+        assert after == outside
+    assert outside.workspace_bytes == 256 * 2**20  # the documented default
+
+
+def test_plans_say_what_would_run():
+    """A pure function: equal for equal arguments; its text names what it chose and why."""
+    shapes = (8, 56, 56, 64), (3, 3, 64, 64)
+    plan = plan_conv(*shapes, dtype="float32", padding=1)
+    assert plan_conv(*shapes, dtype="float32", padding=1) == plan
+    text = str(plan)
+    assert plan.algorithm in text
+    assert "(8, 56, 56, 64)" in text
+    assert f"{8 * 56 * 56 * 9 * 64 * 64:,}" in text
+    for word in (
+        "algorithm",
+        "output shape",
+        "multiply-adds",
+        "bytes moved",
+        "workspace",
+        "chunks",
+    ):
+        assert word in text
+    for algorithm in EXACT:
+        named = plan_conv(*shapes, dtype="float32", padding=1, algorithm=algorithm)
+        assert named.algorithm == algorithm
+    with anyconv.options(workspace_bytes=2**22):
+        small = plan_conv(*shapes, dtype="float32", padding=1, algorithm="gemm")
+    assert small.workspace <= 2**22
+
+
+def test_plans_of_the_other_layout(np_backend):
+    last = plan_conv((2, 9, 8, 4), (3, 3, 4, 6), dtype="float64", stride=2)
+    first = plan_conv(
+        (2, 4, 9, 8), (6, 4, 3, 3), dtype="float64", stride=2, layout="channels_first"
+    )
+    assert last.algorithm == first.algorithm
+
+
+def test_algorithms_agree_on_real_sizes(np_backend):
+    """Large enough for chunks and workers, in single precision."""
+    rng = np.random.default_rng(0)
+    x = normal(rng, (4, 33, 31, 24), "float32")
+    w = normal(rng, (3, 3, 24, 40), "float32")
+    one, other = (conv_forward(x, w, padding="same", stride=2, algorithm=name) for name in EXACT)
+    assert relative_error(one, other) <= 1e-6
+    dy = normal(rng, one.shape, "float32")
+    gradients = [
+        conv_backward(dy, x, w, padding="same", stride=2, algorithm=name) for name in EXACT
+    ]
+    for mine, theirs in zip(*gradients, strict=True):
+        assert relative_error(mine, theirs) <= 2e-6

@@ -1,0 +1,113 @@
+"""Max unpooling: against PyTorch, its adjoint, and positions named twice."""
+
+import numpy as np
+import oracle
+import peers
+import pytest
+from hypothesis import assume
+from strategies import LAYOUTS, inner, pool_cases, run_cases, whole
+
+from anyconv import max_pool_backward, max_pool_forward, max_unpool_backward, max_unpool_forward
+
+
+def test_unpooling_agrees_with_loops_and_is_adjoint(xp):
+    """Overlapping windows included, where the first to name a position has it."""
+
+    def check(case):
+        x = whole(case.rng, case.x_shape)
+        y, indices = oracle.max_pool_forward(x, case.kernel, **case.options)
+        layout = {"layout": case.layout}
+        filled = xp.call(
+            max_unpool_forward, xp.asarray(y), xp.asarray(indices), case.input, **layout
+        )
+        wanted = oracle.max_unpool_forward(y, indices, case.input, **layout)
+        np.testing.assert_array_equal(xp.to_numpy(filled), wanted)
+
+        dx = whole(case.rng, case.x_shape)
+        dy = xp.call(max_unpool_backward, xp.asarray(dx), xp.asarray(indices), **layout)
+        wanted = oracle.max_unpool_backward(dx, indices, case.axes, **layout)
+        np.testing.assert_array_equal(xp.to_numpy(dy), wanted)
+        assert inner(xp.to_numpy(filled), dx) == inner(y, xp.to_numpy(dy))
+
+    run_cases(xp, pool_cases(), check)
+
+
+@peers.needs_torch
+def test_unpooling_agrees_with_pytorch(xp):
+    def check(case):
+        x = whole(case.rng, case.x_shape)
+        y, indices = oracle.max_pool_forward(x, case.kernel, **case.options)
+        assume(np.prod(case.windows.output) <= np.prod(case.input))
+        planes = indices.reshape(-1, np.prod(case.windows.output), case.channels)
+        if case.layout == "channels_first":
+            planes = indices.reshape(-1, case.channels, np.prod(case.windows.output))
+            planes = np.moveaxis(planes, 1, 2)
+        unique = all(
+            np.unique(plane[:, c]).size == plane.shape[0]
+            for plane in planes
+            for c in range(case.channels)
+        )
+        assume(unique)
+        filled = xp.call(
+            max_unpool_forward,
+            xp.asarray(y),
+            xp.asarray(indices),
+            case.input,
+            layout=case.layout,
+        )
+        theirs = peers.unpool(y, indices, case, case.input)
+        np.testing.assert_array_equal(xp.to_numpy(filled), theirs)
+
+    run_cases(xp, pool_cases(), check)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_unpooling_undoes_pooling(xp, layout):
+    """Pool, unpool, pool: the maxima again; unpooled gradients are those of max pooling."""
+    x = np.random.default_rng(0).permutation(2 * 6 * 6 * 3).reshape(2, 6, 6, 3) + 1.0
+    x = xp.asarray(x if layout == "channels_last" else np.moveaxis(x, -1, 1))
+    options = {"layout": layout}
+    y, indices = xp.call(max_pool_forward, x, (2, 3), return_indices=True, **options)
+    filled = xp.call(max_unpool_forward, y, indices, (6, 6), **options)
+    again = xp.call(max_pool_forward, filled, (2, 3), **options)
+    np.testing.assert_array_equal(xp.to_numpy(again), xp.to_numpy(y))
+    dx = xp.call(max_pool_backward, y, x, (2, 3), **options)
+    np.testing.assert_array_equal(xp.to_numpy(dx), xp.to_numpy(filled))
+
+
+def test_the_first_window_in_row_major_order_wins(xp):
+    y = xp.asarray(np.array([[[5.0], [6]], [[7], [8]]]))
+    indices = xp.asarray(np.array([[[3], [1]], [[1], [3]]]))
+    filled = xp.call(max_unpool_forward, y, indices, (2, 3))
+    np.testing.assert_array_equal(xp.to_numpy(filled)[..., 0], [[0, 6, 0], [5, 0, 0]])
+    dx = xp.asarray(np.arange(6.0).reshape(2, 3, 1))
+    dy = xp.call(max_unpool_backward, dx, indices)
+    np.testing.assert_array_equal(xp.to_numpy(dy)[..., 0], [[3, 1], [0, 0]])
+
+
+def test_a_winner_of_zero_is_a_winner(xp):
+    y = xp.asarray(np.array([[0.0], [4.0]]))
+    filled = xp.call(max_unpool_forward, y, xp.asarray(np.array([[2], [2]])), (3,))
+    np.testing.assert_array_equal(xp.to_numpy(filled)[:, 0], [0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int32"])
+def test_results_keep_the_dtype(xp, dtype):
+    if not xp.has(dtype):
+        pytest.skip(f"{xp.name} has no {dtype}")
+    y, indices = xp.asarray(np.array([[3], [4]]), dtype), xp.asarray(np.array([[1], [2]]))
+    filled = xp.call(max_unpool_forward, y, indices, (4,))
+    np.testing.assert_array_equal(xp.to_numpy(filled)[:, 0], [0, 3, 4, 0])
+
+
+def test_nan_and_infinity_are_moved_as_they_are(xp):
+    y = xp.asarray(np.array([[np.nan], [np.inf]]))
+    filled = xp.call(max_unpool_forward, y, xp.asarray(np.array([[3], [0]])), (4,))
+    np.testing.assert_array_equal(xp.to_numpy(filled)[:, 0], [np.inf, 0, 0, np.nan])
+
+
+def test_empty_batch(xp):
+    y, indices = xp.asarray(np.zeros((0, 2, 3))), xp.asarray(np.zeros((0, 2, 3), np.int64))
+    filled = xp.call(max_unpool_forward, y, indices, (5,))
+    assert filled.shape == (0, 5, 3)
+    assert xp.call(max_unpool_backward, filled, indices).shape == (0, 2, 3)
