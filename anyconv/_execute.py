@@ -22,7 +22,7 @@ from anyconv._namespace import (
 )
 from anyconv._options import options
 from anyconv._plan import Block, Plan, product_dtype
-from anyconv._typing import Array, Namespace, Shape
+from anyconv._typing import Array, Index, Namespace, Shape
 from anyconv._windows import add_slab, slab
 from anyconv._workers import share
 
@@ -70,7 +70,7 @@ def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Arr
                 slice(phase.first, None, s)
                 for phase, s in zip(step.phases, p.geometry.stride, strict=True)
             )
-            dx = set_at(dx, (slice(None), *cells), part, xp=xp)
+            dx = set_at(dx, (slice(None), *cells, ...), part, xp=xp)
         return dx
     weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
@@ -87,7 +87,7 @@ def _phase_weight(
 ) -> Array:
     """The taps of one phase flipped, and its channels turned round: `(*taps, k, groups * c)`."""
     taps = tuple(slice(p.taps.start, None, p.taps.step) for p in parts)
-    w = xp.flip(w[taps], axis=tuple(range(len(parts))))
+    w = xp.flip(w[(*taps, ...)], axis=tuple(range(len(parts))))
     *kernel, c, k = w.shape
     w = xp.reshape(w, (*kernel, c, problem.groups, k // problem.groups))
     w = xp.permute_dims(w, (*range(len(kernel)), w.ndim - 1, w.ndim - 2, w.ndim - 3))
@@ -119,7 +119,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
 def _sum(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array]:
     if not total:
         return terms
-    return [add_at(t, (slice(None),), term, xp=xp) for t, term in zip(total, terms, strict=True)]
+    return [add_at(t, (...,), term, xp=xp) for t, term in zip(total, terms, strict=True)]
 
 
 def _inputs(plan: Plan, block: Block, x: Array, *, xp: Namespace) -> Array:
@@ -128,8 +128,8 @@ def _inputs(plan: Plan, block: Block, x: Array, *, xp: Namespace) -> Array:
     return _as(cells, product_dtype(xp, x.dtype), xp=xp)
 
 
-def _box(block: Block) -> tuple[slice, ...]:
-    return (slice(*block.images), *(slice(*bounds) for bounds in block.outputs))
+def _box(block: Block) -> Index:
+    return (slice(*block.images), *(slice(*bounds) for bounds in block.outputs), ...)
 
 
 def _everything(problem: Problem) -> Block:

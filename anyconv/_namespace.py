@@ -13,7 +13,7 @@ from typing import Any
 import array_api_compat
 import array_api_extra
 
-from anyconv._typing import Array, Device, DType, Namespace, Shape
+from anyconv._typing import Array, Device, DType, Index, Namespace, Shape
 
 
 def common_namespace(**arrays: Array | None) -> Namespace:
@@ -181,7 +181,7 @@ def has_out(xp: Namespace) -> bool:
     return is_numpy(xp) or _is_cupy(xp)
 
 
-def add_at(x: Array, index: tuple[slice, ...], value: Array, *, xp: Namespace) -> Array:
+def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
     """X with a value added to one of its slices, written in place where the library can."""
     if is_traced(xp):
         return array_api_extra.at(x)[index].add(value)
@@ -189,7 +189,7 @@ def add_at(x: Array, index: tuple[slice, ...], value: Array, *, xp: Namespace) -
     return x
 
 
-def set_at(x: Array, index: tuple[slice, ...], value: Array, *, xp: Namespace) -> Array:
+def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
     """X with one of its slices replaced, written in place where the library can."""
     if is_traced(xp):
         return array_api_extra.at(x)[index].set(value)
@@ -208,7 +208,7 @@ def pad_constant(
     inner = tuple(
         slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True)
     )
-    padded[inner] = x
+    padded[(*inner, ...)] = x
     return padded
 
 

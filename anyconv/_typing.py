@@ -1,6 +1,7 @@
 """The types of arguments and arrays."""
 
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import Any, Literal, TypeAlias
 
 # The array API standard has no static types that NumPy, CuPy and PyTorch all satisfy yet; these
@@ -11,6 +12,7 @@ Device: TypeAlias = Any
 Namespace: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int, ...]
+Index: TypeAlias = tuple[slice | EllipsisType, ...]
 
 Ints: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = int | str | Sequence[int] | Sequence[tuple[int, int]]

@@ -17,7 +17,7 @@ from anyconv._namespace import (
     pad_constant,
     strided_view,
 )
-from anyconv._typing import Array, Namespace
+from anyconv._typing import Array, Index, Namespace
 
 
 def unfold(x: Array, windows: Windows, *, xp: Namespace) -> Array:
@@ -33,7 +33,7 @@ def unfold(x: Array, windows: Windows, *, xp: Namespace) -> Array:
         ]
         shape = (n, *windows.output, *windows.kernel, c)
         return strided_view(x, shape, axes, xp=xp)
-    taps = [x[(slice(None), *tap)] for tap in windows.tap_slices]  # each (n, *output, c)
+    taps = [x[(slice(None), *tap, ...)] for tap in windows.tap_slices]  # each (n, *output, c)
     stacked = xp.stack(taps, axis=-2)  # (n, *output, taps, c)
     return xp.reshape(stacked, (n, *windows.output, *windows.kernel, c))
 
@@ -46,14 +46,14 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
     u = xp.reshape(u, (n, *windows.output, windows.taps, c))
     x = xp.zeros((n, *windows.input, c), dtype=u.dtype, device=device(u))
     for index, tap in enumerate(windows.tap_slices):
-        x = add_at(x, (slice(None), *tap), u[..., index, :], xp=xp)
+        x = add_at(x, (slice(None), *tap, ...), u[..., index, :], xp=xp)
     return x
 
 
 def slab(x: Array, images: slice, box: Pairs, *, xp: Namespace) -> Array:
     """The cells `start:stop` of each spatial axis of some images, zeros where they lie outside."""
     inner, widths = _clip(x.shape[1:-1], box)
-    cells = x[(images, *inner)]
+    cells = x[(images, *inner, ...)]
     if any(before or after for before, after in widths):
         cells = pad_constant(cells, [(0, 0), *widths, (0, 0)], 0, xp=xp)
     return cells
@@ -66,7 +66,7 @@ def add_slab(x: Array, cells: Array, images: slice, box: Pairs, *, xp: Namespace
         slice(before, size - after)
         for size, (before, after) in zip(cells.shape[1:-1], widths, strict=True)
     )
-    return add_at(x, (images, *inner), cells[(slice(None), *kept)], xp=xp)
+    return add_at(x, (images, *inner, ...), cells[(slice(None), *kept, ...)], xp=xp)
 
 
 def _clip(shape: Sequence[int], box: Pairs) -> tuple[list[slice], list[tuple[int, int]]]:
@@ -138,6 +138,6 @@ def _cells(x: Array, segment: Segment, axis: int, *, xp: Namespace) -> Array:
     return cells
 
 
-def along(axis: int, cells: slice) -> tuple[slice, ...]:
+def along(axis: int, cells: slice) -> Index:
     """An index that takes some cells of one axis and all of those before and after it."""
-    return (slice(None),) * axis + (cells,)
+    return (*(slice(None),) * axis, cells, ...)

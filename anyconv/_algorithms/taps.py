@@ -36,7 +36,7 @@ class Taps(Algorithm):
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """The inputs under each tap, `(n, *input, g * c) -> (g, rows, c)`."""
         return (
-            split_groups(x[(slice(None), *tap)], self.groups, xp=xp)
+            split_groups(x[(slice(None), *tap, ...)], self.groups, xp=xp)
             for tap in self.windows.tap_slices
         )
 
@@ -49,7 +49,7 @@ class Taps(Algorithm):
                 shape = (images, *self.windows.input, channels)
                 x = xp.zeros(shape, dtype=term.dtype, device=device(term))
             cells = join_groups(term, (images, *self.windows.output, channels), xp=xp)
-            x = add_at(x, (slice(None), *tap), cells, xp=xp)
+            x = add_at(x, (slice(None), *tap, ...), cells, xp=xp)
         return x
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
@@ -96,7 +96,7 @@ class DepthwiseTaps(Algorithm):
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """The inputs under each tap, `(n, *input, g) -> (n, *output, g, 1)`."""
-        return (x[(slice(None), *tap)][..., None] for tap in self.windows.tap_slices)
+        return (x[(slice(None), *tap, ...)][..., None] for tap in self.windows.tap_slices)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
         """Each tap's share added back."""
@@ -105,7 +105,7 @@ class DepthwiseTaps(Algorithm):
             if x is None:
                 shape = (images, *self.windows.input, self.groups)
                 x = xp.zeros(shape, dtype=term.dtype, device=device(term))
-            x = add_at(x, (slice(None), *tap), term[..., 0], xp=xp)
+            x = add_at(x, (slice(None), *tap, ...), term[..., 0], xp=xp)
         return x
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
