@@ -12,7 +12,7 @@ from anyconv._typing import Array, DType, Namespace
 
 __all__ = ["AdjointCheck", "GradientCheck", "check_adjoint", "check_gradients"]
 
-# Everything rests on two identities, with the inner product <a, b> = sum(a * conj(b)):
+# Everything rests on two identities, with the inner product <a, b> = sum(conj(a) * b):
 #
 #   adjoint     <A x, y> = <x, A* y>                                       for all x and y
 #   gradient    Re <(f(x + h d) - f(x - h d)) / 2h, dy>  ->  Re <d, dx>    for all directions d
@@ -54,7 +54,7 @@ def check_adjoint(
 ) -> AdjointCheck:
     """Check that a linear map and its adjoint satisfy ``<forward(x), y> = <x, adjoint(y)>``.
 
-    The inner product conjugates its second factor, so a complex adjoint needs its conjugates.
+    The inner product conjugates (its first factor, as `numpy.vdot` does), so a complex adjoint needs its conjugates.
 
     Parameters
     ----------
@@ -461,9 +461,9 @@ def _conj(array: Array, xp: Namespace) -> Array:
 
 
 def _inner(a: Array, b: Array, xp: Namespace) -> complex:
-    """Return ``<a, b> = sum(a * conj(b))``, summed in the widest complex dtype there is."""
+    """Return ``<a, b> = sum(conj(a) * b)``, summed in the widest complex dtype there is."""
     widest = xp.complex128 if _has_double(xp) else xp.complex64
-    return complex(xp.sum(xp.astype(a, widest) * xp.conj(xp.astype(b, widest))))
+    return complex(xp.sum(xp.conj(xp.astype(a, widest)) * xp.astype(b, widest)))
 
 
 def _norm(array: Array, xp: Namespace) -> float:
