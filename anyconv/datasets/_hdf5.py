@@ -13,6 +13,7 @@ import numpy as np
 
 from ._dataset import DatasetError
 
+_DAMAGED = "is a damaged HDF5 file, download it again"
 _LFS = b"version https://git-lfs.github.com/spec/"
 _OTHERS = {
     b"PK\x03\x04": "a zip archive: unpack it first",
@@ -33,16 +34,26 @@ class Part(NamedTuple):
 
 def read_part(path: Path, part: str) -> Part:
     """Read `{part}_set_x`, `{part}_set_y` and `list_classes` of a file, or say what is wrong."""
-    keys = {"x": f"{part}_set_x", "y": f"{part}_set_y", "classes": "list_classes"}
     with _opened(path) as file:
-        if missing := [key for key in keys.values() if key not in file]:
-            there = ", ".join(sorted(file)) or "nothing"
-            raise DatasetError(f"{path}: `{missing[0]}` is missing, the file holds {there}")
-        nodes = {short: _node(path, file, key) for short, key in keys.items()}
-        maximum = int(nodes["x"].attrs.get("maximum", 255))
-        x = _images(path, keys["x"], nodes["x"])
-        classes = _classes(path, nodes["classes"])
-        y = _labels(path, keys["y"], nodes["y"], len(x), len(classes))
+        try:
+            return _part(path, file, part)
+        except DatasetError:
+            raise
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError):
+            # Whatever the HDF5 library trips over where the structure of the file is damaged.
+            raise DatasetError(f"{path}: {_DAMAGED}") from None
+
+
+def _part(path: Path, file: Any, part: str) -> Part:
+    keys = {"x": f"{part}_set_x", "y": f"{part}_set_y", "classes": "list_classes"}
+    if missing := [key for key in keys.values() if key not in file]:
+        there = ", ".join(sorted(file)) or "nothing"
+        raise DatasetError(f"{path}: `{missing[0]}` is missing, the file holds {there}")
+    nodes = {short: _node(path, file, key) for short, key in keys.items()}
+    maximum = int(nodes["x"].attrs.get("maximum", 255))
+    x = _images(path, keys["x"], nodes["x"])
+    classes = _classes(path, nodes["classes"])
+    y = _labels(path, keys["y"], nodes["y"], len(x), len(classes))
     if not 1 <= maximum <= 255 or int(x.max()) > maximum:
         raise DatasetError(
             f"{path}: `{keys['x']}` must not exceed its `maximum` of {maximum}, got {x.max()}"
@@ -82,7 +93,7 @@ def _opened(path: Path) -> Any:
             raise DatasetError(
                 f"{path}: is truncated, {size[1]} of {size[2]} bytes are there; download it again"
             ) from None
-        raise DatasetError(f"{path}: is a damaged HDF5 file, download it again") from None
+        raise DatasetError(f"{path}: {_DAMAGED}") from None
 
 
 def _what_it_is(head: bytes) -> str:
@@ -97,7 +108,7 @@ def _what_it_is(head: bytes) -> str:
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")) or b"<html" in start:
         return "is an HTML page saved under this name: download the file itself (the raw link)"
     if head.startswith(b"\x89HDF"):
-        return "is a damaged HDF5 file, download it again"
+        return _DAMAGED
     for magic, what in _OTHERS.items():
         if head.startswith(magic):
             return f"is not an HDF5 file but {what}"
@@ -118,13 +129,6 @@ def _node(path: Path, file: Any, key: str) -> Any:
     return node
 
 
-def _read(path: Path, key: str, node: Any) -> np.ndarray[Any, Any]:
-    try:
-        return np.asarray(node[...])
-    except OSError:
-        raise DatasetError(f"{path}: `{key}` is damaged, download the file again") from None
-
-
 def _images(path: Path, key: str, node: Any) -> np.ndarray[Any, Any]:
     rule = f"{path}: `{key}` must have shape (m, height, width, channels)"
     shape = tuple(node.shape or ())
@@ -137,7 +141,7 @@ def _images(path: Path, key: str, node: Any) -> np.ndarray[Any, Any]:
         raise DatasetError(f"{rule} with 1 to 4 channels, got {shape}{hint}")
     if node.dtype != np.uint8:
         raise DatasetError(f"{path}: `{key}` must be uint8, got {node.dtype}")
-    return _read(path, key, node)
+    return np.asarray(node[...])
 
 
 def _labels(path: Path, key: str, node: Any, m: int, classes: int) -> np.ndarray[Any, Any]:
@@ -148,7 +152,7 @@ def _labels(path: Path, key: str, node: Any, m: int, classes: int) -> np.ndarray
         )
     if node.dtype.kind not in "iu":
         raise DatasetError(f"{path}: `{key}` must hold integers, got {node.dtype}")
-    y = _read(path, key, node).reshape(-1)
+    y = np.asarray(node[...]).reshape(-1)
     if y.min() < 0 or y.max() >= classes:
         raise DatasetError(
             f"{path}: `{key}` must hold labels from 0 to {classes - 1}, one for each of the "
@@ -166,5 +170,5 @@ def _classes(path: Path, node: Any) -> tuple[str, ...]:
     text = h5py.check_string_dtype(node.dtype) is not None
     if not text and node.dtype.kind not in "iu":
         raise DatasetError(f"{path}: `list_classes` must hold integers or text, got {node.dtype}")
-    values: Sequence[Any] = _read(path, "list_classes", node).tolist()
+    values: Sequence[Any] = node[...].tolist()
     return tuple(v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values)

@@ -100,10 +100,12 @@ def warp(images: Images, matrices: np.ndarray[Any, Any]) -> Images:
     def along_row(start: np.ndarray[Any, Any]) -> Images:
         here = flat.take(start, axis=0)
         there = flat.take(start + right, axis=0)
-        return here + dj * (there - here)
+        between: Images = here + dj * (there - here)
+        return between
 
     upper, lower = along_row(first), along_row(first + down)
-    return upper + di * (lower - upper)
+    sampled: Images = upper + di * (lower - upper)
+    return sampled
 
 
 def random_light(

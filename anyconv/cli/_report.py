@@ -1,0 +1,86 @@
+"""What a run shows while it trains and when it is done."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from anyconv.datasets import Dataset
+from anyconv.nn._arrays import to_numpy
+
+from . import _pictures
+from ._run_folder import RunFolder
+from ._training import Classifier, EpochResult, Trainer
+
+
+def train_with_progress(trainer: Trainer, folder: RunFolder, console: Console) -> None:
+    """Run the epochs that are left, with a bar for each image, and save after each epoch."""
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+    )
+    images = len(trainer.data.train_x)
+    total = images * trainer.recipe.epochs
+    done = images * len(trainer.history)
+    with Progress(*columns, console=console, refresh_per_second=5) as progress:
+        task = progress.add_task("", total=total, completed=done, epoch="", numbers="")
+        while not trainer.finished:
+            epoch = f"{len(trainer.history) + 1}/{trainer.recipe.epochs}"
+            progress.update(task, epoch=epoch)
+
+            def on_batch(count: int, loss: float, accuracy: float) -> None:
+                speed = progress.tasks[0].speed or 0.0
+                numbers = f"loss {loss:.3f} accuracy {accuracy:6.2%} {speed:,.0f} images/s"
+                progress.update(task, advance=count, numbers=numbers)
+
+            result = trainer.run_epoch(on_batch)
+            folder.save(trainer.state())
+            console.print(_line(result, trainer.recipe.epochs))
+
+
+def draw_all(trainer: Trainer, path: Path) -> None:
+    """Draw the four pictures of a run that has finished an epoch."""
+    data, classifier = trainer.data, trainer.classifier
+    probabilities = classifier.probabilities(data.test_x)
+    _pictures.learning_curves(path / "learning_curves.png", trainer.history)
+    _pictures.confusion_matrix(
+        path / "confusion_matrix.png", confusion(classifier, data), data.classes
+    )
+    _, first = next(classifier.network.leaves())
+    _pictures.filters(path / "filters.png", to_numpy(first.parameters["w"]))
+    _pictures.predictions(path / "predictions.png", data, probabilities)
+
+
+def confusion(classifier: Classifier, data: Dataset) -> np.ndarray[Any, Any]:
+    """Count how often each class of the test part (row) is taken for each (column)."""
+    predicted = classifier.probabilities(data.test_x).argmax(axis=1)
+    matrix = np.zeros((len(data.classes), len(data.classes)), dtype=np.int64)
+    np.add.at(matrix, (data.test_y, predicted), 1)
+    return matrix
+
+
+def print_confusion(
+    console: Console, matrix: np.ndarray[Any, Any], classes: tuple[str, ...]
+) -> None:
+    """Print a confusion matrix with the accuracy of each class."""
+    table = Table("true \\ predicted", *(escape(name) for name in classes), "right")
+    for name, row, own in zip(classes, matrix, np.diag(matrix), strict=True):
+        counts = [str(count) if count else "." for count in row]
+        table.add_row(escape(name), *counts, f"{own / max(1, row.sum()):.1%}")
+    console.print(table)
+
+
+def _line(result: EpochResult, epochs: int) -> str:
+    return (
+        f"epoch {result.epoch:>{len(str(epochs))}}/{epochs}  "
+        f"train loss {result.train_loss:.4f} accuracy {result.train_accuracy:7.2%}  "
+        f"test loss {result.test_loss:.4f} accuracy {result.test_accuracy:7.2%}  "
+        f"{result.images_per_second:,.0f} images/s  {result.seconds:.2f} s"
+    )

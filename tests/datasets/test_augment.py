@@ -1,0 +1,85 @@
+"""Sampling along an affine map is SciPy's; the random changes stay within what was asked."""
+
+import numpy as np
+import pytest
+
+from anyconv.datasets import random_affine, random_light, warp
+
+ndimage = pytest.importorskip("scipy.ndimage")
+
+
+@pytest.mark.parametrize("shape", [(9, 12, 3), (8, 8, 1), (1, 5, 1)])
+def test_warp_is_that_of_scipy(shape):
+    rng = np.random.default_rng(0)
+    images = rng.random((4, *shape)).astype(np.float32)
+    matrices = rng.normal(size=(4, 2, 3)) + np.eye(2, 3)
+    ours = warp(images, matrices)
+    assert ours.dtype == np.float32
+    centre = (np.array(shape[:2]) - 1) / 2
+    for image, matrix, mine in zip(images, matrices, ours, strict=True):
+        linear, offset = matrix[:, :2], matrix[:, 2]
+        for channel in range(shape[2]):
+            expected = ndimage.affine_transform(
+                image[..., channel].astype(np.float64),
+                linear,
+                centre + offset - linear @ centre,
+                order=1,
+                mode="nearest",
+            )
+            np.testing.assert_allclose(mine[..., channel], expected, atol=1e-4)
+
+
+def test_a_quarter_turn_and_a_mirror_are_exact():
+    image = np.random.default_rng(0).random((1, 6, 6, 2)).astype(np.float32)
+    turned = warp(image, np.array([[[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]]))
+    np.testing.assert_allclose(turned[0], np.rot90(image[0], 1), atol=1e-6)
+    mirrored = warp(image, np.array([[[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]]))
+    np.testing.assert_allclose(mirrored[0], image[0, :, ::-1], atol=1e-6)
+
+
+def test_mirror_alone_gives_the_image_or_its_mirror():
+    image = np.random.default_rng(0).random((1, 5, 6, 1)).astype(np.float32)
+    images = np.repeat(image, 200, axis=0)
+    changed = random_affine(images, np.random.default_rng(1), mirror=True)
+    same = np.isclose(changed, images, atol=1e-5).all(axis=(1, 2, 3))
+    other = np.isclose(changed, images[:, :, ::-1], atol=1e-5).all(axis=(1, 2, 3))
+    assert (same ^ other).all()
+    assert 60 < same.sum() < 140
+
+
+def test_shift_moves_by_at_most_what_was_asked():
+    images = np.zeros((50, 21, 21, 1), dtype=np.float32)
+    images[:, 10, 10] = 1
+    changed = random_affine(images, np.random.default_rng(0), shift=3)
+    rows, columns = np.nonzero(changed.sum(axis=(0, 3)))
+    assert (rows.min(), rows.max()) == (7, 13)
+    assert (columns.min(), columns.max()) == (7, 13)
+    np.testing.assert_allclose(changed.sum(axis=(1, 2, 3)), 1, rtol=1e-4)
+
+
+def test_zoom_and_rotation_keep_the_middle():
+    images = np.random.default_rng(0).random((20, 9, 9, 1)).astype(np.float32)
+    changed = random_affine(images, np.random.default_rng(0), rotation=90, zoom=1, stretch=1)
+    np.testing.assert_allclose(changed[:, 4, 4], images[:, 4, 4], atol=1e-5)
+    assert abs(changed - images).max() > 0.1
+
+
+def test_light_is_a_factor_a_channel_and_an_offset():
+    images = np.random.default_rng(0).random((30, 5, 5, 3)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    changed = random_light(images, rng, contrast=0.2, colour=0.1, brightness=0.3)
+    offsets = []
+    for image, new in zip(images, changed, strict=True):
+        for channel in range(3):
+            factor, offset = np.polyfit(image[..., channel].ravel(), new[..., channel].ravel(), 1)
+            assert 0.8 * 0.9 - 1e-4 < factor < 1.2 * 1.1 + 1e-4
+            offsets.append(offset)
+    assert max(np.abs(offsets)) < 0.3 + 1e-4
+    np.testing.assert_allclose(np.ptp(np.reshape(offsets, (-1, 3)), axis=1), 0, atol=1e-4)
+
+
+def test_the_same_generator_gives_the_same_images():
+    images = np.random.default_rng(0).random((3, 8, 8, 1)).astype(np.float32)
+    options = {"rotation": 10, "zoom": 0.1, "stretch": 0.1, "shift": 1, "mirror": True}
+    first, second = (random_affine(images, np.random.default_rng(2), **options) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
