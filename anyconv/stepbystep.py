@@ -25,12 +25,14 @@ What is done otherwise than in the notebook, or than in some editions of it:
 """
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+import array_api_compat
+import numpy as np
+
 import anyconv
-from anyconv._arguments import check_shape, choice, integer, known_shape
-from anyconv._namespace import array_namespace, common_namespace, device, is_kind, namespace_of_name
 from anyconv._typing import Array, Namespace, Shape
 
 __all__ = [
@@ -48,8 +50,6 @@ Hyperparameters: TypeAlias = Mapping[str, int]
 ConvCache: TypeAlias = tuple[Array, Array, Array, Hyperparameters]
 PoolCache: TypeAlias = tuple[Array, Hyperparameters]
 PoolMode: TypeAlias = Literal["max", "average"]
-
-POOL_MODES = ("max", "average")
 
 
 def zero_pad(X: Array, pad: int) -> Array:
@@ -89,9 +89,9 @@ def zero_pad(X: Array, pad: int) -> Array:
            [0., 1., 1., 0.],
            [0., 0., 0., 0.]])
     """
-    array_namespace(X=X)
+    _namespace(X=X)
     _sizes("X", X, "(m, n_H, n_W, n_C)")
-    pad = integer("pad", pad, minimum=0)
+    pad = _integer("pad", pad, minimum=0)
     return anyconv.pad(X, [(pad, pad), (pad, pad)])
 
 
@@ -132,7 +132,7 @@ def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
     22.0
     """
     xp = _floating_namespace(a_slice_prev=a_slice_prev, W=W, b=b)
-    check_shape("W", W.shape, tuple(a_slice_prev.shape), "the shape of `a_slice_prev`")
+    _require_shape("W", W, tuple(a_slice_prev.shape), "the shape of `a_slice_prev`")
     _require_one_element("b", b, "(1, 1, 1)")
     return xp.sum(a_slice_prev * W) + xp.reshape(b, ())
 
@@ -239,9 +239,9 @@ def pool_forward(
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    choice("mode", mode, POOL_MODES)
+    _require_mode(mode)
     if mode == "max":
-        array_namespace(A_prev=A_prev)
+        _namespace(A_prev=A_prev)
     else:
         _floating_namespace(A_prev=A_prev)
     f, stride = _pool_hyperparameters(hparameters)
@@ -302,7 +302,7 @@ def conv_backward(dZ: Array, cache: ConvCache) -> tuple[Array, Array, Array]:
     xp = _floating_namespace(dZ=dZ, A_prev=A_prev, W=W, b=b)
     stride, pad = _conv_hyperparameters(hparameters)
     shape = _conv_output_shape(A_prev, W, b, stride, pad)
-    check_shape("dZ", dZ.shape, shape, "the shape of Z")
+    _require_shape("dZ", dZ, shape, "the shape of Z")
     dA_prev, dW, db = anyconv.conv_backward(dZ, A_prev, W, stride=stride, padding=pad)
     return dA_prev, dW, xp.reshape(db, b.shape)
 
@@ -339,7 +339,7 @@ def create_mask_from_window(x: Array) -> Array:
     array([[False,  True],
            [ True, False]])
     """
-    xp = array_namespace(x=x)
+    xp = _namespace(x=x)
     if math.prod(x.shape) == 0:
         raise ValueError(f"`x` must have at least one element, got shape {tuple(x.shape)}")
     return x == xp.max(x)
@@ -379,19 +379,15 @@ def distribute_value(dz: Array, shape: Sequence[int]) -> Array:
     array([[0.5, 0.5],
            [0.5, 0.5]])
     """
-    xp = namespace_of_name("numpy")
-    if isinstance(dz, bool):
-        raise TypeError(f"`dz` must be a number, got {dz!r}")
-    if isinstance(dz, int | float | complex):
-        dz = xp.asarray(dz)
-    else:
-        xp = array_namespace(dz=dz)
+    if isinstance(dz, int | float | complex) and not isinstance(dz, bool):
+        dz = np.asarray(dz)
+    xp = _namespace(dz=dz)
     _require_one_element("dz", dz, "()")
-    if is_kind(xp, dz.dtype, "integral"):
+    sizes = tuple(_integer("shape", size, minimum=1) for size in shape)
+    if xp.isdtype(dz.dtype, "integral"):
         dz = xp.astype(dz, xp.__array_namespace_info__().default_dtypes()["real floating"])
-    sizes = tuple(integer("shape", size, minimum=1) for size in shape)
     share = xp.reshape(dz, ()) / math.prod(sizes)
-    return xp.zeros(sizes, dtype=dz.dtype, device=device(dz)) + share
+    return xp.zeros(sizes, dtype=dz.dtype, device=array_api_compat.device(dz)) + share
 
 
 def pool_backward(dA: Array, cache: PoolCache, mode: PoolMode = "max") -> Array:
@@ -439,37 +435,84 @@ def pool_backward(dA: Array, cache: PoolCache, mode: PoolMode = "max") -> Array:
     array([[2., 2.],
            [2., 2.]])
     """
-    choice("mode", mode, POOL_MODES)
+    _require_mode(mode)
     A_prev, hparameters = _unpacked(cache, "pool_forward", ("A_prev", "hparameters"))
     _floating_namespace(dA=dA, A_prev=A_prev)
     f, stride = _pool_hyperparameters(hparameters)
     shape = _pool_output_shape(A_prev, f, stride)
-    check_shape("dA", dA.shape, shape, "the shape of A")
+    _require_shape("dA", dA, shape, "the shape of A")
     if mode == "max":
         return anyconv.max_pool_backward(dA, A_prev, (f, f), stride=stride, ties="all")
     return anyconv.avg_pool_backward(dA, tuple(A_prev.shape), (f, f), stride=stride)
 
 
-def _floating_namespace(**arrays: Array) -> Namespace:
-    """Return the namespace of arrays that share it, their device and a floating dtype."""
-    xp = array_namespace(**arrays)
+def _namespace(**arrays: Array) -> Namespace:
+    """Return the one namespace of these arrays, which share their dtype and device too."""
     for name, array in arrays.items():
-        if not any(
-            is_kind(xp, array.dtype, kind) for kind in ("real floating", "complex floating")
-        ):
+        if not array_api_compat.is_array_api_obj(array):
+            raise TypeError(
+                f"`{name}` must be an array, got {type(array).__name__}; "
+                "convert it first, for example with numpy.asarray"
+            )
+    namespaces = {name: array_api_compat.array_namespace(array) for name, array in arrays.items()}
+    _require_one("namespace", {name: xp.__name__ for name, xp in namespaces.items()}, TypeError)
+    _require_one("dtype", {name: array.dtype for name, array in arrays.items()}, TypeError)
+    devices = {name: array_api_compat.device(array) for name, array in arrays.items()}
+    _require_one("device", devices, ValueError)
+    return next(iter(namespaces.values()))
+
+
+def _require_one(what: str, found: dict[str, Any], error: type[Exception]) -> None:
+    """Raise unless all arrays have the same of something."""
+    values = list(found.values())
+    if any(value != values[0] for value in values):
+        each = ", ".join(f"`{name}` has {value}" for name, value in found.items())
+        raise error(f"all arrays of a call must share one {what}: {each}")
+
+
+def _floating_namespace(**arrays: Array) -> Namespace:
+    """Return the one namespace of these arrays, which share a floating or complex dtype."""
+    for name, array in arrays.items():
+        xp = _namespace(**{name: array})
+        if not xp.isdtype(array.dtype, ("real floating", "complex floating")):
             raise TypeError(
                 f"`{name}` must be floating or complex, got {array.dtype}; convert it first, "
                 f"images for example with xp.astype({name}, xp.float32) / 255"
             )
-    return common_namespace(**arrays)
+    return _namespace(**arrays)
+
+
+def _integer(name: str, value: Any, *, minimum: int) -> int:
+    """Return a whole number; Python's, NumPy's or any other that can be an index."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"`{name}` must be a whole number, got {value!r}") from None
+    if number < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}, got {number}")
+    return number
+
+
+def _require_mode(mode: str) -> None:
+    """Raise unless the mode is one of the notebook's."""
+    if mode not in ("max", "average"):
+        raise ValueError(f"`mode` must be 'max' or 'average', got {mode!r}")
 
 
 def _sizes(name: str, array: Array, axes: str) -> Shape:
     """Return the four sizes of an array whose axes are these."""
-    shape = known_shape(name, array)
+    shape = tuple(array.shape)
     if len(shape) != 4:
         raise ValueError(f"`{name}` must have four axes, {axes}, got shape {shape}")
     return shape
+
+
+def _require_shape(name: str, array: Array, shape: Shape, what: str) -> None:
+    """Raise unless an array has the shape of something else."""
+    if tuple(array.shape) != shape:
+        raise ValueError(f"`{name}` must have {what}, {shape}, got {tuple(array.shape)}")
 
 
 def _require_one_element(name: str, array: Array, shape: str) -> None:
@@ -486,7 +529,7 @@ def _hyperparameter(hparameters: Hyperparameters, key: str, *, minimum: int) -> 
         raise TypeError(f"`hparameters` must be a dict, got {type(hparameters).__name__}")
     if key not in hparameters:
         raise ValueError(f"`hparameters` must have the key {key!r}, got {list(hparameters)}")
-    return integer(f'hparameters["{key}"]', hparameters[key], minimum=minimum)
+    return _integer(f'hparameters["{key}"]', hparameters[key], minimum=minimum)
 
 
 def _conv_hyperparameters(hparameters: Hyperparameters) -> tuple[int, int]:
@@ -520,7 +563,7 @@ def _conv_output_shape(A_prev: Array, W: Array, b: Array, stride: int, pad: int)
             f"`W` must have the {channels} channels of `A_prev` as its third axis, "
             f"got shape {tuple(W.shape)}"
         )
-    check_shape("b", b.shape, (1, 1, 1, filters), "the shape (1, 1, 1, n_C)")
+    _require_shape("b", b, (1, 1, 1, filters), "the shape (1, 1, 1, n_C)")
     return m, *_output_size("W", size, kernel, stride, pad), filters
 
 

@@ -1,11 +1,13 @@
 """The notebook's functions give the notebook's numbers, and what its loops give elsewhere."""
 
+import doctest
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anyconv import stepbystep
 from anyconv.stepbystep import (
     conv_backward,
     conv_forward,
@@ -491,12 +493,12 @@ MISTAKES = {
     "mode": (
         lambda: pool(mode="mean"),
         ValueError,
-        "`mode` must be one of 'max', 'average', got 'mean'",
+        "`mode` must be 'max' or 'average', got 'mean'",
     ),
     "mode in the backward pass": (
         lambda: pool_backward(np.zeros((2, 4, 5, 3)), pool()[1], mode="avg"),
         ValueError,
-        "`mode` must be one of 'max', 'average', got 'avg'",
+        "`mode` must be 'max' or 'average', got 'avg'",
     ),
     "dZ": (
         lambda: conv_backward(np.zeros((2, 5, 6, 4)), conv()[1]),
@@ -546,7 +548,7 @@ MISTAKES = {
     "a truth": (
         lambda: distribute_value(True, (2, 2)),
         TypeError,
-        "`dz` must be a number, got True",
+        "`dz` must be an array, got bool",
     ),
     "no cells": (
         lambda: distribute_value(2.0, (2, 0)),
@@ -562,3 +564,12 @@ def test_a_mistake_is_told(mistake):
     with pytest.raises(kind) as raised:
         call()
     assert text in str(raised.value)
+
+
+@pytest.mark.parametrize("name", stepbystep.__all__)
+def test_every_public_docstring_has_examples_that_run(name):
+    thing = getattr(stepbystep, name)
+    (documented,) = doctest.DocTestFinder(recurse=False).find(thing, name, globs={})
+    assert documented.examples, f"{name} has no example"
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.DocTestRunner(optionflags=flags).run(documented).failed == 0

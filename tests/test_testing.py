@@ -1,11 +1,13 @@
 """The checks let right layers pass and catch wrong ones, with a text that says what is wrong."""
 
+import doctest
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import anyconv
+from anyconv import testing
 from anyconv.testing import AdjointCheck, GradientCheck, check_adjoint, check_gradients
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
@@ -488,3 +490,12 @@ def test_average_pooling_passes(xp):
         lambda y: anyconv.avg_pool_backward(y, x.shape, 2),
         x,
     )
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_public_docstring_has_examples_that_run(name):
+    thing = getattr(testing, name)
+    (documented,) = doctest.DocTestFinder(recurse=False).find(thing, name, globs={})
+    assert documented.examples, f"{name} has no example"
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.DocTestRunner(optionflags=flags).run(documented).failed == 0
