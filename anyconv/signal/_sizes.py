@@ -1,0 +1,95 @@
+"""Whole numbers only: what a caller's shapes, mode and strides mean to the core."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import index
+
+from anyconv._typing import Shape
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shapes of one call as its caller sees them, and the window that maps one to the other."""
+
+    data: Shape  # (..., m_1 .. m_D) or (..., c_i, m_1 .. m_D)
+    filt: Shape  # (n_1 .. n_D) or (c_o, c_i, n_1 .. n_D)
+    output: Shape  # (..., p_1 .. p_D) or (..., c_o, p_1 .. p_D)
+    strides: Shape
+    padding: tuple[tuple[int, int], ...]  # (before, after), one pair a spatial axis
+    multi_channel: bool
+
+    @property
+    def ndim(self) -> int:
+        """D, the number of spatial axes."""
+        return len(self.strides)
+
+
+def resolve(
+    data_shape: Sequence[int],
+    filt_shape: Sequence[int],
+    mode: str,
+    strides: int | Sequence[int] | None,
+    multi_channel: bool,
+) -> Sizes:
+    """All sizes of a call, or an error that names the argument and the numbers."""
+    data = tuple(index(size) for size in data_shape)
+    filt = tuple(index(size) for size in filt_shape)
+    ndim = len(filt) - 2 * multi_channel
+    _check_axes(data, filt, ndim, multi_channel)
+    m, n = data[len(data) - ndim :], filt[len(filt) - ndim :]
+    s = _strides(strides, ndim)
+    padding = _padding(mode, m, n)
+    p = tuple(
+        (input + before + after - kernel) // stride + 1
+        for input, kernel, stride, (before, after) in zip(m, n, s, padding, strict=True)
+    )
+    batch = data[: len(data) - ndim - multi_channel]
+    output = batch + filt[: int(multi_channel)] + p
+    return Sizes(data, filt, output, s, padding, multi_channel)
+
+
+def _check_axes(data: Shape, filt: Shape, ndim: int, multi_channel: bool) -> None:
+    if ndim < 1:
+        wanted = "(c_o, c_i, n_1, ..., n_D)" if multi_channel else "(n_1, ..., n_D)"
+        raise ValueError(f"`filt` must have the shape {wanted} with D at least 1, got {filt}")
+    if len(data) < ndim + multi_channel:
+        needed = f"{ndim} spatial axes" + " after its channels" * multi_channel
+        raise ValueError(f"`data` must have {needed}, as `filt` {filt} has, got {data}")
+    if multi_channel and data[-ndim - 1] != filt[1]:
+        raise ValueError(
+            f"`filt` must have the {data[-ndim - 1]} channels of `data`, got {filt[1]}"
+            f" (`data` {data}, `filt` {filt})"
+        )
+    for name, shape, first in ("data", data, len(data) - ndim), ("filt", filt, 0):
+        if min(shape[first:]) < 1:
+            raise ValueError(f"`{name}` must not be empty along its signal axes, got {shape}")
+
+
+def _strides(strides: int | Sequence[int] | None, ndim: int) -> Shape:
+    if strides is None:
+        return (1,) * ndim
+    resolved = (
+        tuple(index(stride) for stride in strides)
+        if isinstance(strides, Iterable)
+        else (index(strides),) * ndim
+    )
+    if len(resolved) != ndim or min(resolved) < 1:
+        raise ValueError(f"`strides` must be {ndim} whole numbers of at least 1, got {strides}")
+    return resolved
+
+
+def _padding(mode: str, m: Shape, n: Shape) -> tuple[tuple[int, int], ...]:
+    """Zeros before and after each axis; "same" is "full" less (n - 1) // 2 of its first outputs."""
+    if mode == "full":
+        return tuple((kernel - 1, kernel - 1) for kernel in n)
+    if mode == "same":
+        return tuple((kernel // 2, (kernel - 1) // 2) for kernel in n)
+    if mode != "valid":
+        raise ValueError(f"`mode` must be 'full', 'valid' or 'same', got {mode!r}")
+    for axis, (input, kernel) in enumerate(zip(m, n, strict=True)):
+        if kernel > input:
+            raise ValueError(
+                f"in mode 'valid' `filt` must fit into `data`, got {kernel} on {input} along"
+                f" spatial axis {axis}; convolution commutes, so the two can change places"
+            )
+    return ((0, 0),) * len(n)

@@ -1,0 +1,269 @@
+"""Convolution and correlation against SciPy, and their adjoints by the identity that defines them."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from anyconv import signal
+from anyconv.testing import check_adjoint
+
+DTYPES = ("float32", "float64", "complex64", "complex128")
+MODES = ("full", "valid", "same")
+
+# batch, m, n, strides: odd and even, a filter of size one, strides that leave cells unread
+SHAPES = {
+    1: ((2, 3), (11,), (4,), (3,)),
+    2: ((2,), (7, 8), (3, 4), (1, 2)),
+    3: ((), (5, 6, 4), (2, 3, 1), (2, 1, 3)),
+    4: ((2,), (4, 3, 5, 4), (2, 3, 2, 2), (1, 2, 2, 1)),
+}
+CASES = [
+    pytest.param(d, mode, strided, multi_channel, id=f"{d}d-{mode}-{name}{'-channels' * channels}")
+    for d, mode, (strided, name), channels in product(
+        SHAPES, MODES, [(False, "dense"), (True, "strided")], [False, True]
+    )
+    for multi_channel in [channels]
+]
+
+FUNCTIONS = {
+    "convolve": (
+        signal.convolve,
+        signal.convolve_data_adjoint,
+        signal.convolve_filter_adjoint,
+        scipy.signal.convolve,
+    ),
+    "correlate": (
+        signal.correlate,
+        signal.correlate_data_adjoint,
+        signal.correlate_filter_adjoint,
+        scipy.signal.correlate,
+    ),
+}
+
+
+def whole_numbers(shape, seed, dtype="complex128"):
+    """Numbers whose sums of products are exact in any floating dtype."""
+    rng = np.random.default_rng(seed)
+    real, imaginary = rng.integers(-4, 5, (2, *shape))
+    return (real + 1j * imaginary if "complex" in dtype else real).astype(dtype)
+
+
+def normal(shape, seed):
+    real, imaginary = np.random.default_rng(seed).standard_normal((2, *shape))
+    return real + 1j * imaginary
+
+
+def shapes(d, strided, multi_channel):
+    batch, m, n, strides = SHAPES[d]
+    data, filt = (*batch, *(3,) * multi_channel, *m), (*(2, 3) * multi_channel, *n)
+    return data, filt, strides if strided else None
+
+
+def by_scipy(function, data, filt, mode, strides, multi_channel, method="direct"):
+    """The definition, on SciPy's function of one channel of one image."""
+    ndim = filt.ndim - 2 * multi_channel
+    if not multi_channel:
+        data = np.expand_dims(data, -ndim - 1)
+        filt = filt[None, None]
+    batch = data.shape[: -ndim - 1]
+    every = tuple(slice(None, None, stride) for stride in strides or (1,) * ndim)
+    images = [
+        [
+            sum(function(x, w, mode, method) for x, w in zip(channels, weights, strict=True))[every]
+            for weights in filt
+        ]
+        for channels in data.reshape(-1, *data.shape[len(batch) :])
+    ]
+    output = np.asarray(images)
+    output = output.reshape(*batch, *output.shape[1:])
+    return output if multi_channel else np.squeeze(output, -ndim - 1)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("d", "mode", "strided", "multi_channel"), CASES)
+def test_equals_scipy_exactly_on_whole_numbers(xp, name, d, mode, strided, multi_channel):
+    ours, *_, theirs = FUNCTIONS[name]
+    data_shape, filt_shape, strides = shapes(d, strided, multi_channel)
+    data, filt = whole_numbers(data_shape, 0), whole_numbers(filt_shape, 1)
+
+    output = xp.call(
+        ours, xp.asarray(data), xp.asarray(filt), mode, strides, multi_channel, algorithm="gemm"
+    )
+
+    expected = by_scipy(theirs, data, filt, mode, strides, multi_channel)
+    np.testing.assert_array_equal(xp.to_numpy(output), expected, strict=True)
+
+
+@pytest.mark.parametrize("method", ["direct", "fft"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("d", "mode", "strided", "multi_channel"), CASES)
+def test_equals_scipy_by_the_planner_s_choice(
+    np_backend, name, method, d, mode, strided, multi_channel
+):
+    ours, *_, theirs = FUNCTIONS[name]
+    data_shape, filt_shape, strides = shapes(d, strided, multi_channel)
+    data, filt = normal(data_shape, 0), normal(filt_shape, 1)
+
+    output = np_backend.call(ours, data, filt, mode, strides, multi_channel)
+
+    expected = by_scipy(theirs, data, filt, mode, strides, multi_channel, method)
+    np.testing.assert_allclose(output, expected, rtol=1e-12, atol=1e-12, strict=True)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("m", "n"), [(16, 5), (16, 6), (15, 6), (15, 5), (3, 8), (4, 9)])
+def test_same_is_centred_as_scipy_centres_it(np_backend, name, m, n):
+    ours, *_, theirs = FUNCTIONS[name]
+    data, filt = whole_numbers((m,), 0), whole_numbers((n,), 1)
+    output = np_backend.call(ours, data, filt, "same", algorithm="gemm")
+    np.testing.assert_allclose(output, theirs(data, filt, "same", "fft"), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("d", "mode", "strided", "multi_channel"), CASES)
+def test_adjoints_satisfy_the_identity_exactly(xp, name, d, mode, strided, multi_channel):
+    check_both_adjoints(
+        xp, name, d, mode, strided, multi_channel, whole_numbers, {"algorithm": "gemm"}, exact=True
+    )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("d", "mode", "strided", "multi_channel"), CASES)
+def test_adjoints_satisfy_the_identity_by_the_planner_s_choice(
+    np_backend, name, d, mode, strided, multi_channel
+):
+    check_both_adjoints(
+        np_backend, name, d, mode, strided, multi_channel, lambda s, i: normal(s, i), {}, rtol=1e-12
+    )
+
+
+def check_both_adjoints(xp, name, d, mode, strided, multi_channel, draw, options, **tolerance):
+    forward, data_adjoint, filter_adjoint, _ = FUNCTIONS[name]
+    data_shape, filt_shape, strides = shapes(d, strided, multi_channel)
+    rest = (mode, strides, multi_channel)
+    data, filt = xp.asarray(draw(data_shape, 0)), xp.asarray(draw(filt_shape, 1))
+    output = xp.asarray(draw(forward(data, filt, *rest).shape, 2))
+
+    check_adjoint(
+        lambda x: xp.call(forward, x, filt, *rest, **options),
+        lambda y: xp.call(data_adjoint, y, filt, data_shape, *rest, **options),
+        data,
+        output,
+        **tolerance,
+    )
+
+    # Correlation is antilinear in its filter: its conjugate is the linear map.
+    conj = xp.namespace.conj if name == "correlate" else lambda x: x
+    check_adjoint(
+        lambda w: (
+            conj(xp.call(forward, data, w, *rest, **options))
+            if name == "correlate"
+            else xp.call(forward, data, w, *rest, **options)
+        ),
+        lambda y: xp.call(filter_adjoint, conj(y), data, filt_shape, *rest, **options),
+        filt,
+        output,
+        **tolerance,
+    )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("first", "second"), list(product(DTYPES, DTYPES)))
+def test_dtypes_are_promoted_by_the_standard(xp, name, first, second):
+    forward, data_adjoint, filter_adjoint, theirs = FUNCTIONS[name]
+    expected = np.result_type(first, second)
+    data, filt = whole_numbers((2, 9), 0, first), whole_numbers((4,), 1, second)
+    output = whole_numbers((2, 12), 2, first)
+
+    y = forward(xp.asarray(data), xp.asarray(filt), algorithm="gemm")
+    dx = data_adjoint(xp.asarray(output), xp.asarray(filt), (2, 9), algorithm="gemm")
+    df = filter_adjoint(xp.asarray(output), xp.asarray(data.astype(second)), (4,), algorithm="gemm")
+
+    assert [xp.dtype_name(array) for array in (y, dx, df)] == [str(expected)] * 3
+    np.testing.assert_array_equal(
+        xp.to_numpy(y), by_scipy(theirs, data, filt, "full", None, False), strict=False
+    )
+
+
+def test_a_batch_may_be_empty(np_backend):
+    data, filt = np.zeros((0, 9)), np.ones(4)
+    output = np_backend.call(signal.convolve, data, filt)
+    assert output.shape == (0, 12)
+    assert np_backend.call(signal.convolve_data_adjoint, output, filt, (0, 9)).shape == (0, 9)
+    filter_adjoint = np_backend.call(signal.convolve_filter_adjoint, output, data, (4,))
+    np.testing.assert_array_equal(filter_adjoint, np.zeros(4))
+
+
+def test_strides_may_be_one_number_or_numpy_s(np_backend):
+    data, filt = whole_numbers((7, 8), 0), whole_numbers((2, 3), 1)
+    expected = signal.convolve(data, filt, strides=(2, 2))
+    np.testing.assert_array_equal(signal.convolve(data, filt, strides=2), expected)
+    np.testing.assert_array_equal(signal.convolve(data, filt, strides=np.array([2, 2])), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            (np.ones(3), np.ones(4), "valid"),
+            ValueError,
+            "in mode 'valid' `filt` must fit into `data`, got 4 on 3 along spatial axis 0",
+        ),
+        ((np.ones(3), np.ones(4), "wrap"), ValueError, "`mode` must be 'full', 'valid' or 'same'"),
+        (
+            (np.ones((3, 3)), np.ones((2, 2)), "full", (1,)),
+            ValueError,
+            r"`strides` must be 2 whole numbers of at least 1, got \(1,\)",
+        ),
+        ((np.ones(3), np.ones(2), "full", 0), ValueError, "whole numbers of at least 1, got 0"),
+        (
+            (np.ones((4, 9)), np.ones((2, 3, 5)), "full", None, True),
+            ValueError,
+            r"`filt` must have the 4 channels of `data`, got 3 \(`data` \(4, 9\), `filt` \(2, 3, 5\)",
+        ),
+        (
+            (np.ones(9), np.ones((2, 5)), "full", None, True),
+            ValueError,
+            r"`filt` must have the shape \(c_o, c_i, n_1, ..., n_D\) with D at least 1, got \(2, 5\)",
+        ),
+        (
+            (np.ones(9), np.ones((2, 1, 5)), "full", None, True),
+            ValueError,
+            r"`data` must have 1 spatial axes after its channels, as `filt` \(2, 1, 5\) has, got",
+        ),
+        ((np.ones(9), np.ones((2, 5))), ValueError, "`data` must have 2 spatial axes, as `filt`"),
+        (
+            (np.ones((2, 0)), np.ones(1)),
+            ValueError,
+            r"`data` must not be empty along its signal axes, got \(2, 0\)",
+        ),
+        (
+            (np.ones(9, dtype=np.int64), np.ones(3)),
+            TypeError,
+            "`data` must be of a floating or complex dtype, got int64; convert it first",
+        ),
+        (([1.0, 2.0], np.ones(3)), TypeError, "`data` must be an array, got list"),
+    ],
+)
+def test_errors_name_the_argument_and_the_numbers(arguments, error, message):
+    with pytest.raises(error, match=message):
+        signal.convolve(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "other", "shape"),
+    [
+        (signal.convolve_data_adjoint, np.ones(3), (9,)),
+        (signal.convolve_filter_adjoint, np.ones(9), (3,)),
+        (signal.correlate_data_adjoint, np.ones(3), (9,)),
+        (signal.correlate_filter_adjoint, np.ones(9), (3,)),
+    ],
+)
+def test_adjoints_check_the_shape_of_the_output(function, other, shape):
+    message = (
+        r"`output` must have the shape \(6,\) that data \(9,\) and filter \(3,\) give, got \(7,\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        function(np.ones(7), other, shape, strides=2)
