@@ -16,5 +16,49 @@ from anyconv.conv import (
     conv_transpose_forward,
     plan_conv,
 )
+from anyconv.pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_backward,
+    adaptive_max_pool_forward,
+    avg_pool_backward,
+    avg_pool_forward,
+    lp_pool_backward,
+    lp_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    max_unpool_backward,
+    max_unpool_forward,
+)
+from anyconv.windows import fold, pad, pad_backward, unfold
+
+__all__ = [
+    "ConvGradients",
+    "conv_forward",
+    "conv_backward",
+    "conv_backward_input",
+    "conv_backward_weight",
+    "conv_backward_bias",
+    "conv_transpose_forward",
+    "conv_transpose_backward",
+    "max_pool_forward",
+    "max_pool_backward",
+    "max_unpool_forward",
+    "max_unpool_backward",
+    "avg_pool_forward",
+    "avg_pool_backward",
+    "lp_pool_forward",
+    "lp_pool_backward",
+    "adaptive_avg_pool_forward",
+    "adaptive_avg_pool_backward",
+    "adaptive_max_pool_forward",
+    "adaptive_max_pool_backward",
+    "unfold",
+    "fold",
+    "pad",
+    "pad_backward",
+    "plan_conv",
+    "options",
+]
 
 __version__ = "0.1.0"

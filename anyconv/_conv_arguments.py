@@ -235,7 +235,9 @@ def _conv_transpose_call(
             )
     large, pairs = _transposed_sizes(small, kernel, strides, dilations, padding, extra)
     if wanted_size is not None:
-        large = _wanted_sizes(per_axis("output_size", wanted_size, rank), large, extra, strides, dilations)
+        large = _wanted_sizes(
+            per_axis("output_size", wanted_size, rank), large, extra, strides, dilations
+        )
     for axis, size in enumerate(large):
         if size < 1:
             raise ValueError(
@@ -288,8 +290,7 @@ def _wanted_sizes(
     """The output sizes asked for, which must be within reach of an output padding."""
     if any(extra):
         raise ValueError(
-            "`output_size` and `output_padding` exclude each other, got "
-            f"{wanted} and {extra}"
+            f"`output_size` and `output_padding` exclude each other, got {wanted} and {extra}"
         )
     for axis, (size, low, s, d) in enumerate(zip(wanted, least, stride, dilation, strict=True)):
         if not low <= size < low + max(s, d):
@@ -298,4 +299,3 @@ def _wanted_sizes(
                 f"{axis}, got {size}"
             )
     return wanted
-

@@ -248,6 +248,4 @@ def padding_segments(size: int, before: int, after: int, mode: str) -> tuple[Seg
 
 def adaptive_windows(size: int, windows: int) -> tuple[tuple[int, int], ...]:
     """The windows `[floor(j*size/windows), ceil((j+1)*size/windows))` of adaptive pooling."""
-    return tuple(
-        (j * size // windows, -(-(j + 1) * size // windows)) for j in range(windows)
-    )
+    return tuple((j * size // windows, -(-(j + 1) * size // windows)) for j in range(windows))

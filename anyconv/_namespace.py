@@ -156,7 +156,9 @@ def has_strided_views(xp: Namespace) -> bool:
     return is_numpy(xp) or _is_cupy(xp) or _is_torch(xp)
 
 
-def strided_view(x: Array, shape: Shape, axes: Sequence[tuple[int, int]], *, xp: Namespace) -> Array:
+def strided_view(
+    x: Array, shape: Shape, axes: Sequence[tuple[int, int]], *, xp: Namespace
+) -> Array:
     """A view of `shape` whose axis j walks axis `axes[j][0]` of x in steps of `axes[j][1]` cells."""
     if _is_torch(xp):
         strides = x.stride()
@@ -205,9 +207,7 @@ def pad_constant(
         return array_api_extra.pad(x, widths, constant_values=value, xp=xp)
     shape = tuple(n + sum(width) for n, width in zip(x.shape, widths, strict=True))
     padded = xp.full(shape, value, dtype=x.dtype, device=device(x))
-    inner = tuple(
-        slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True)
-    )
+    inner = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True))
     padded[(*inner, ...)] = x
     return padded
 
@@ -260,3 +260,10 @@ def _as_it_is(*blocks: Array, function: Callable[..., Array], batch_axes: int) -
 
 def _one_share(*blocks: Array, function: Callable[..., Array], batch_axes: int) -> Array:
     return function(*blocks)[(None,) * batch_axes]
+
+
+def index_dtype(xp: Namespace) -> DType:
+    """The dtype of positions: int64, or JAX's widest integer while 64 bits are switched off."""
+    if is_traced(xp):
+        return xp.__array_namespace_info__().default_dtypes()["integral"]
+    return xp.int64

@@ -35,9 +35,7 @@ def current_options() -> Options:
 
 
 @contextmanager
-def options(
-    *, workspace_bytes: int | None = None, workers: int | None = None
-) -> Iterator[Options]:
+def options(*, workspace_bytes: int | None = None, workers: int | None = None) -> Iterator[Options]:
     """Set limits for the calls made inside a `with` block, in this thread alone.
 
     Parameters

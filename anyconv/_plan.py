@@ -53,7 +53,9 @@ def traits_of(xp: Namespace, x: Array) -> Traits:
 
 @lru_cache
 def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
-    runs = "workers" if is_numpy(xp) else "traced" if is_traced(xp) else "gpu" if on_gpu else "eager"
+    runs = (
+        "workers" if is_numpy(xp) else "traced" if is_traced(xp) else "gpu" if on_gpu else "eager"
+    )
     return Traits(
         namespace=xp.__name__.removeprefix("array_api_compat.").removesuffix(".numpy"),
         runs=runs,  # type: ignore[arg-type]

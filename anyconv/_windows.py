@@ -106,9 +106,7 @@ def pad_adjoint(
         segments = padding_segments(size, before, after, mode)
         if len(segments) == 1:
             continue
-        x = xp.zeros(
-            (*y.shape[:axis], size, *y.shape[axis + 1 :]), dtype=y.dtype, device=device(y)
-        )
+        x = xp.zeros((*y.shape[:axis], size, *y.shape[axis + 1 :]), dtype=y.dtype, device=device(y))
         position = 0
         for segment in segments:
             cells = y[along(axis, slice(position, position + segment.count))]

@@ -656,14 +656,10 @@ def plan_conv(
 
 
 def _plan(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) -> Plan:
-    return make_plan(
-        call.problem, operation, call.algorithm, traits_of(xp, x), current_options()
-    )
+    return make_plan(call.problem, operation, call.algorithm, traits_of(xp, x), current_options())
 
 
-def _forward(
-    call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace
-) -> Array:
+def _forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace) -> Array:
     """Y from x and w, in the caller's layout."""
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)

@@ -103,9 +103,7 @@ class Algorithm(ABC):
             total = m if total is None else _add(total, m, xp=xp)
         return self.output(total, x.shape[0], xp=xp)
 
-    def forward_into(
-        self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace
-    ) -> bool:
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> bool:
         """Multiply straight into the outputs; False, and nothing done, where that cannot be."""
         if not (self.output_is_reshape and self.groups == 1 and has_out(xp)):
             return False
@@ -123,9 +121,7 @@ class Algorithm(ABC):
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the prepared weights' gradient, for `weight_adjoint`."""
         m = self.output_adjoint(dy, xp=xp)
-        return [
-            self.multiply_adjoint_weight(data, m, xp=xp) for data in self.data(x, xp=xp)
-        ]
+        return [self.multiply_adjoint_weight(data, m, xp=xp) for data in self.data(x, xp=xp)]
 
 
 def _conjugate_transpose(a: Array, *, xp: Namespace) -> Array:

@@ -57,9 +57,7 @@ class Gemm(Algorithm):
         c = columns // taps
         if groups > 1:
             u = xp.permute_dims(xp.reshape(u, (groups, rows, taps, c)), (1, 2, 0, 3))
-        u = xp.reshape(
-            u, (images, *self.windows.output, *self.windows.kernel, groups * c)
-        )
+        u = xp.reshape(u, (images, *self.windows.output, *self.windows.kernel, groups * c))
         return fold(u, self.windows, xp=xp)
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
