@@ -440,6 +440,11 @@ MISTAKES = {
         ValueError,
         "`W` must not be larger than the padded images: 6 cells do not fit into 5 + 2 * 0 = 5",
     ),
+    "kernel too large for the padding": (
+        lambda: conv(W=(3, 9, 3, 4), pad=1),
+        ValueError,
+        "`W` must not be larger than the padded images: 9 cells do not fit into 6 + 2 * 1 = 8",
+    ),
     "window too large": (
         lambda: pool(f=6),
         ValueError,
@@ -564,6 +569,21 @@ def test_a_mistake_is_told(mistake):
     with pytest.raises(kind) as raised:
         call()
     assert text in str(raised.value)
+
+
+def test_arrays_of_two_libraries_or_devices_are_refused():
+    strict = pytest.importorskip("array_api_strict")
+    A_prev, W, b = drawn((2, 5, 5, 3), (2, 2, 3, 4), (1, 1, 1, 4))
+    hparameters = {"stride": 1, "pad": 0}
+    with pytest.raises(TypeError) as raised:
+        conv_forward(A_prev, strict.asarray(W), b, hparameters)
+    assert "must share one namespace: `A_prev` has array_api_compat.numpy, `W` has a" in str(
+        raised.value
+    )
+    here = [strict.asarray(array) for array in (A_prev, b)]
+    elsewhere = strict.asarray(W, device=strict.Device("device1"))
+    with pytest.raises(ValueError, match=r"must share one device: `A_prev` has .*, `W` has .*"):
+        conv_forward(here[0], elsewhere, here[1], hparameters)
 
 
 @pytest.mark.parametrize("name", stepbystep.__all__)

@@ -455,10 +455,9 @@ def test_a_namespace_without_double_precision_is_refused(single_precision_jax):
 # ---- The package's own layers, as its users would check theirs
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_convolution_passes(xp, dtype):
+def test_convolution_passes(xp):
     shapes = [(2, 5, 6, 4), (3, 2, 2, 6), (6,)]
-    arrays = [drawn(xp, *shape, dtype=dtype, seed=len(shape)) for shape in shapes]
+    arrays = [drawn(xp, *shape, dtype="complex128", seed=i) for i, shape in enumerate(shapes)]
     options = {"stride": (2, 1), "padding": 1, "groups": 2}
     check_gradients(anyconv.conv_forward, anyconv.conv_backward, *arrays, options=options)
 
