@@ -210,7 +210,7 @@ def check_ordered(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
 
 
 def known_shape(name: str, x: Array) -> Shape:
-    """The shape of an array as Python's whole numbers; sizes that Dask does not know are refused."""
+    """The shape of an array, in whole numbers; sizes that Dask does not know are refused."""
     sizes = x.shape
     for size in sizes:
         if size is None or size != size:

@@ -1,7 +1,7 @@
 """Windows along one axis, so that pooling over a box is done one axis after another.
 
-A maximum or a sum over a box is that of the maxima or sums of its rows, so a k by k window costs 2 k
-steps in place of k * k. Whole numbers only, as in `_geometry`.
+A maximum or a sum over a box is that of the maxima or sums of its rows, so a k by k window costs
+2 k steps in place of k * k. Whole numbers only, as in `_geometry`.
 """
 
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ class Group(NamedTuple):
 class AxisWindows:
     """All windows of one axis, in groups of equal length.
 
-    Tap slices count from the first cell of the axis once `before` and `after` cells are added to it.
-    `counted_after` of the cells after it are the caller's padding, the rest is overhang.
+    Tap slices count from the first cell of the axis once `before` and `after` cells are added to
+    it. `counted_after` of the cells after it are the caller's padding, the rest is overhang.
     """
 
     size: int

@@ -219,8 +219,8 @@ def _conv_transpose_call(
     if channels != in_channels:
         raise ValueError(
             f"`w` must have the {channels} channels of `x` as its C_in, got {in_channels} in shape "
-            f"{w_shape}: a transposed convolution takes the weight of the convolution whose adjoint "
-            "it is"
+            f"{w_shape}: a transposed convolution takes the weight of the convolution whose "
+            "adjoint it is"
         )
     if in_channels % groups:
         raise ValueError(f"`groups` must divide the {in_channels} input channels, got {groups}")
@@ -242,8 +242,8 @@ def _conv_transpose_call(
         if size < 1:
             raise ValueError(
                 f"spatial axis {axis} has no output: input {small[axis]}, kernel {kernel[axis]}, "
-                f"stride {strides[axis]}, dilation {dilations[axis]} and padding {pairs[axis]} give "
-                f"{size}"
+                f"stride {strides[axis]}, dilation {dilations[axis]} and padding {pairs[axis]} "
+                f"give {size}"
             )
     geometry = WindowGeometry(large, kernel, strides, dilations, pairs, small)
     problem = Problem(batch, geometry, groups, group_channels * groups, in_channels)
@@ -259,7 +259,7 @@ def _transposed_sizes(
     padding: PaddingSpec,
     extra: Shape,
 ) -> tuple[Shape, Pairs]:
-    """The output of a transposed convolution and the padding of the convolution it is adjoint to."""
+    """The output of a transposed convolution, and the padding of the one it is adjoint to."""
     if padding in ("same", "same_lower"):
         # ONNX ConvTranspose: the output is input * stride, the total padding follows from it.
         large = tuple(i * s for i, s in zip(small, stride, strict=True))

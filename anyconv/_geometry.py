@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import gcd, prod
-from typing import NamedTuple
 
 from anyconv._typing import Shape
 
@@ -105,8 +104,8 @@ class Windows:
 class WindowGeometry:
     """Windows over a padded input: what pooling, `unfold` and convolution share.
 
-    `padding` holds `(before, after)` an axis; a negative one crops. With `ceil_mode` the last window
-    may hang over the padded input.
+    `padding` holds `(before, after)` an axis; a negative one crops. With `ceil_mode` the last
+    window may hang over the padded input.
     """
 
     input: Shape
@@ -171,7 +170,8 @@ class Problem:
         return self.groups == self.in_channels and self.groups > 1
 
 
-class Phase(NamedTuple):
+@dataclass(frozen=True)
+class Phase:
     """The inputs `first, first + stride, ...` of one axis and the taps that reach them.
 
     `taps` lists positions in the kernel, `dilation` their distance in outputs, and `start` the
@@ -207,7 +207,8 @@ def phases(geometry: WindowGeometry, axis: int) -> Iterator[Phase]:
         yield Phase(first, count, taps, dilation // common, start)
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True)
+class Segment:
     """A run of padded cells and the run `start:stop` of input cells it repeats.
 
     `kind` is `"copy"`, `"flip"` (the run read backwards), `"repeat"` (one cell, `count` times) or
@@ -223,10 +224,10 @@ class Segment(NamedTuple):
 def padding_segments(size: int, before: int, after: int, mode: str) -> tuple[Segment, ...]:
     """One padded axis as runs of input cells: `1234` -> `32 1234 32` for `"reflect"`."""
     whole = Segment("copy", 0, size, size)
+    runs: tuple[Segment, ...]
     match mode:
         case "zeros":
-            sides = Segment("zeros", 0, 0, before), Segment("zeros", 0, 0, after)
-            runs = (sides[0], whole, sides[1])
+            runs = (Segment("zeros", 0, 0, before), whole, Segment("zeros", 0, 0, after))
         case "replicate":
             first = Segment("repeat", 0, 1, before)
             last = Segment("repeat", size - 1, size, after)

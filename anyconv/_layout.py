@@ -6,7 +6,7 @@ from anyconv._typing import Array, Namespace, Shape
 
 
 def split_shape(shape: Shape, rank: int, layout: str) -> tuple[Shape, Shape, int]:
-    """The batch axes, spatial axes and channels of `(*batch, *spatial, c)` or `(*batch, c, *spatial)`."""
+    """The batch axes, spatial axes and channels of an array's shape."""
     batch, core = shape[: -rank - 1], shape[-rank - 1 :]
     if layout == "channels_first":
         return batch, core[1:], core[0]

@@ -6,7 +6,7 @@ standard functions beside it that gives the same numbers. No library is imported
 has imported it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,7 @@ def common_namespace(**arrays: Array | None) -> Namespace:
     given = {name: array for name, array in arrays.items() if array is not None}
     first = next(iter(given.values()))
     kind = type(first)
-    xp = _numpy_namespace(kind)
+    xp = _numpy_namespace(kind)  # type: ignore[arg-type]
     if xp is not None and all(type(array) is kind for array in given.values()):
         dtype = first.dtype
         if any(array.dtype != dtype for array in given.values()):
@@ -57,17 +57,19 @@ def _unlike(what: str, values: dict[str, Any]) -> str:
 
 
 @lru_cache
-def _numpy_namespace(kind: type) -> Namespace | None:
+def _numpy_namespace(kind: Any) -> Namespace | None:
     """NumPy's namespace for its own arrays, which need no further look; else None."""
-    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
-        return array_api_compat.array_namespace(kind(0))
+    if getattr(kind, "__module__", "") == "numpy" and getattr(kind, "__name__", "") == "ndarray":
+        import array_api_compat.numpy
+
+        return array_api_compat.numpy
     return None
 
 
 def namespace_of_name(name: str | Namespace) -> Namespace:
     """A namespace from the name of its library, which is imported; a namespace as it is."""
     if not isinstance(name, str):
-        return getattr(name, "__array_namespace_info__", None) and name or _compat_of_module(name)
+        return _compat_of_module(name)
     import importlib
 
     module = {"jax": "jax.numpy", "dask": "dask.array"}.get(name, name)
@@ -112,29 +114,29 @@ def item_bytes(xp: Namespace, dtype: DType) -> int:
 @lru_cache
 def is_numpy(xp: Namespace) -> bool:
     """Whether arrays are NumPy's: eager, on the CPU, one core for all but matrix products."""
-    return array_api_compat.is_numpy_namespace(xp)
+    return bool(array_api_compat.is_numpy_namespace(xp))
 
 
 @lru_cache
 def is_lazy_blocks(xp: Namespace) -> bool:
     """Whether an array is a lazy grid of blocks, each an array of another library (Dask)."""
-    return array_api_compat.is_dask_namespace(xp)
+    return bool(array_api_compat.is_dask_namespace(xp))
 
 
 @lru_cache
 def is_traced(xp: Namespace) -> bool:
     """Whether arrays are immutable and calls compiled as one program (JAX)."""
-    return array_api_compat.is_jax_namespace(xp)
+    return bool(array_api_compat.is_jax_namespace(xp))
 
 
 @lru_cache
 def _is_cupy(xp: Namespace) -> bool:
-    return array_api_compat.is_cupy_namespace(xp)
+    return bool(array_api_compat.is_cupy_namespace(xp))
 
 
 @lru_cache
 def _is_torch(xp: Namespace) -> bool:
-    return array_api_compat.is_torch_namespace(xp)
+    return bool(array_api_compat.is_torch_namespace(xp))
 
 
 def runs_on_gpu(xp: Namespace, x: Array) -> bool:
@@ -159,7 +161,7 @@ def has_strided_views(xp: Namespace) -> bool:
 def strided_view(
     x: Array, shape: Shape, axes: Sequence[tuple[int, int]], *, xp: Namespace
 ) -> Array:
-    """A view of `shape` whose axis j walks axis `axes[j][0]` of x in steps of `axes[j][1]` cells."""
+    """A view of `shape` whose axis j walks x's axis `axes[j][0]` in steps of `axes[j][1]` cells."""
     if _is_torch(xp):
         strides = x.stride()
         steps = [strides[axis] * step for axis, step in axes]

@@ -24,9 +24,8 @@ def _usable_cores() -> int:
 
 
 # A context variable, not a global: each thread and each task sees its own value.
-_current: ContextVar[Options] = ContextVar(
-    "anyconv_options", default=Options(workspace_bytes=256 * MEBIBYTE, workers=_usable_cores())
-)
+_DEFAULT = Options(workspace_bytes=256 * MEBIBYTE, workers=_usable_cores())
+_current: ContextVar[Options] = ContextVar("anyconv_options", default=_DEFAULT)
 
 
 def current_options() -> Options:

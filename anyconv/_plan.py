@@ -142,14 +142,10 @@ class Plan:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks in row-major order."""
-        return tuple(
-            Block(images, outputs)
-            for images, *outputs in product(
-                _cut(self.problem.images, self.images_per_block),
-                *map(_cut, self.problem.geometry.output, self.template.windows.output),
-            )
-            for outputs in (tuple(outputs),)
-        )
+        images = _cut(self.problem.images, self.images_per_block)
+        axes = map(_cut, self.problem.geometry.output, self.template.windows.output)
+        boxes = tuple(product(*axes))
+        return tuple(Block(part, box) for part in images for box in boxes)
 
     @property
     def bytes_moved(self) -> int:

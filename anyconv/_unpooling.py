@@ -1,8 +1,8 @@
 """Unpooling: values put at named positions, without a scatter.
 
 The standard has no scatter, and where two values name one position a scatter's winner is anyone's.
-So the positions are sorted, stably, and each cell looks up the first value that names it. All planes
-are sorted together, plane after plane.
+So the positions are sorted, stably, and each cell looks up the first value that names it. All
+planes are sorted together, plane after plane.
 """
 
 from anyconv._namespace import device

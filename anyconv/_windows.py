@@ -21,7 +21,7 @@ from anyconv._typing import Array, Index, Namespace
 
 
 def unfold(x: Array, windows: Windows, *, xp: Namespace) -> Array:
-    """The windows `(n, *output, *kernel, c)` of `x (n, *windows.input, c)`, a view where possible."""
+    """The windows of `x (n, *windows.input, c)`, `(n, *output, *kernel, c)`; a view if possible."""
     n, *_, c = x.shape
     rank = len(windows.kernel)
     if has_strided_views(xp):

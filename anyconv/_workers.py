@@ -1,11 +1,11 @@
 """Threads that share one call on NumPy arrays, each with a matrix product of one thread."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -63,7 +63,7 @@ def share(
         return [work(items)]
     workers = min(workers, len(items))
     bounds = [len(items) * worker // workers for worker in range(workers + 1)]
-    shares = [items[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    shares = [items[start:stop] for start, stop in pairwise(bounds)]
     with _single_threaded_products():
         # The calling thread takes the last share itself.
         futures = [_pool(workers - 1).submit(work, share) for share in shares[:-1]]

@@ -1,8 +1,8 @@
 """Convolution, transposed convolution and all their gradients.
 
 Convolution here is cross-correlation, as in all of deep learning: the kernel is not flipped
-(`anyconv.signal` flips). Every function is one linear map of a bilinear form, so each gradient is an
-adjoint: with the inner product that conjugates its first factor,
+(`anyconv.signal` flips). Every function is one linear map of a bilinear form, so each gradient is
+an adjoint: with the inner product that conjugates its first factor,
 
     <y, dy> = <x, dx> = <w, dw>        where y = conv_forward(x, w)
 """

@@ -1,7 +1,7 @@
 """Pooling: maximum, average, Lp, to a given output, and the way back.
 
-`kernel_size` as a sequence says how many spatial axes there are; one number means every axis but the
-first (batch) and the channels.
+`kernel_size` as a sequence says how many spatial axes there are; one number means every axis but
+the first (batch) and the channels.
 """
 
 from collections.abc import Sequence
@@ -329,13 +329,9 @@ def max_unpool_backward(
     """
     xp = _values_and_indices("dx", dx, indices)
     sizes = known_shape("dx", dx)
-    wanted = (
-        max(len(sizes) - 2, 1)
-        if output_size is None
-        else numbers("output_size", output_size, minimum=1)
-    )
+    wanted = 1 if output_size is None else numbers("output_size", output_size, minimum=1)
     choice("layout", layout, LAYOUTS)
-    rank = wanted if output_size is None else spatial_rank("output_size", wanted, sizes, "dx")
+    rank = spatial_rank("output_size", wanted, sizes, "dx")
     batch, spatial, channels = split_shape(sizes, rank, layout)
     found = known_shape("indices", indices)
     pooled_batch, pooled, pooled_channels = split_shape(found, rank, layout)
@@ -901,7 +897,7 @@ def _power(x: Array, p: float, *, xp: Namespace) -> Array:
 def _exponent(p: Any) -> float:
     if isinstance(p, bool) or not isinstance(p, Real):
         raise TypeError(f"`p` must be a number, got {p!r}")
-    if not 0 < p < inf:
+    if not 0 < float(p) < inf:
         raise ValueError(f"`p` must be positive and finite, got {p!r}")
     return float(p)
 

@@ -23,10 +23,9 @@ from anyconv._layout import from_canonical, join_shape, split_shape, to_canonica
 from anyconv._namespace import common_namespace, device
 from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, PaddingMode, Shape
-from anyconv._windows import add_slab, slab
+from anyconv._windows import add_slab, pad_adjoint, slab
 from anyconv._windows import fold as fold_windows
 from anyconv._windows import pad as pad_cells
-from anyconv._windows import pad_adjoint
 from anyconv._windows import unfold as unfold_windows
 
 

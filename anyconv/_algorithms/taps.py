@@ -1,7 +1,7 @@
 """`taps`: one strided slice and one matrix product for each position in the kernel, then a sum.
 
-No window is ever copied whole, so the workspace does not grow with the kernel. Where each channel is
-convolved apart (depthwise), the matrices have a single row and the product is elementwise.
+No window is ever copied whole, so the workspace does not grow with the kernel. Where each channel
+is convolved apart (depthwise), the matrices have a single row and the product is elementwise.
 """
 
 from collections.abc import Iterable, Sequence
