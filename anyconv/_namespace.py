@@ -6,7 +6,7 @@ standard functions beside it that gives the same numbers. No library is imported
 has imported it.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
