@@ -25,8 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from ._app import run
     except ImportError as error:
+        missing = (error.name or "one").partition(".")[0]
         print(
-            f"anyconv: the command needs more packages ({error.name} is missing): "
+            f"anyconv: the command needs more packages ({missing} is missing): "
             'pip install "anyconv[train]"',
             file=sys.stderr,
         )

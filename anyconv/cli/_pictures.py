@@ -25,9 +25,9 @@ def learning_curves(path: Path, history: Sequence[EpochResult]) -> None:
     epochs = [row.epoch for row in history]
     for column, what in enumerate(("loss", "accuracy")):
         axes = figure.add_subplot(1, 2, column + 1)
-        for part in ("train", "test"):
+        for part, label in (("train", "train, as it learns"), ("test", "test, after the epoch")):
             values = [getattr(row, f"{part}_{what}") for row in history]
-            axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=part)
+            axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel(what)
         axes.grid(alpha=0.3)

@@ -73,7 +73,7 @@ def default_model(data: Dataset) -> str:
 def recipe(model: str, data: Dataset) -> Recipe:
     """Return the settings for a network on a data set."""
     if model == "notebook":
-        return Recipe(epochs=100, batch_size=16, learning_rate=0.03)
+        return Recipe(epochs=100, batch_size=32, learning_rate=0.03, weight_decay=0.05)
     if model == "small":
         gentle = Augmentation(rotation=10, zoom=0.1, stretch=0.1, shift=0.06, mirror=data.mirrored)
         return Recipe(

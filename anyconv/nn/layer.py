@@ -58,7 +58,7 @@ class Layer(ABC):
         found = {}
         for name, layer in self.leaves():
             for key, value in (*layer.parameters.items(), *layer.state.items()):
-                found[_join(name, key)] = value
+                found[joined(name, key)] = value
         return found
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -77,10 +77,10 @@ class Layer(ABC):
         for name, layer in self.leaves():
             for held in (layer.parameters, layer.state):
                 for key, value in held.items():
-                    new = arrays[_join(name, key)]
+                    new = arrays[joined(name, key)]
                     if tuple(new.shape) != tuple(value.shape):
                         raise ValueError(
-                            f"`arrays[{_join(name, key)!r}]` must have shape "
+                            f"`arrays[{joined(name, key)!r}]` must have shape "
                             f"{tuple(value.shape)}, got {tuple(new.shape)}"
                         )
                     held[key] = like(new, value)
@@ -164,12 +164,13 @@ class Sequential(Layer):
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Yield the leaves of every layer, named by position."""
         for index, layer in enumerate(self.layers):
-            yield from layer.leaves(_join(prefix, str(index)))
+            yield from layer.leaves(joined(prefix, str(index)))
 
     def __repr__(self) -> str:
         lines = "".join(f"  {index}: {layer!r}\n" for index, layer in enumerate(self.layers))
         return f"Sequential(\n{lines})"
 
 
-def _join(prefix: str, name: str) -> str:
+def joined(prefix: str, name: str) -> str:
+    """Return the name of something within a layer, such as ``"0.w"``."""
     return f"{prefix}.{name}" if prefix else name

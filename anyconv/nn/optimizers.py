@@ -10,7 +10,7 @@ import numpy as np
 from anyconv._typing import Array
 
 from ._arrays import like, namespace_of, to_numpy
-from .layer import Layer
+from .layer import Layer, joined
 
 
 class Optimizer(ABC):
@@ -54,11 +54,10 @@ class Optimizer(ABC):
         self.steps += 1
         for name, layer in model.leaves():
             for key, value in layer.parameters.items():
+                full = joined(name, key)
                 if key not in layer.gradients:
-                    raise RuntimeError(
-                        f"`step` needs a `backward` first, {name}.{key} has no gradient"
-                    )
-                moments = self._moments(f"{name}.{key}", value)
+                    raise RuntimeError(f"`step` needs a `backward` first, {full} has no gradient")
+                moments = self._moments(full, value)
                 if self.weight_decay and value.ndim > 1:
                     value = value * (1.0 - self.learning_rate * self.weight_decay)
                 layer.parameters[key] = value - self.change(layer.gradients[key], moments)
@@ -85,7 +84,7 @@ class Optimizer(ABC):
             return
         for name, layer in model.leaves():
             for key, value in layer.parameters.items():
-                full = f"{name}.{key}"
+                full = joined(name, key)
                 self.moments[full] = {
                     moment: like(arrays[f"{moment}/{full}"], value) for moment in self.moment_names
                 }

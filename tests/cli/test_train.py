@@ -1,0 +1,233 @@
+"""A run learns, leaves its files, and goes on to the same bits however it was stopped."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anyconv.cli import main
+
+for extra in ("matplotlib", "rich", "typer"):  # with h5py and pillow: the extra `train`
+    pytest.importorskip(extra)
+h5py = pytest.importorskip("h5py")
+Image = pytest.importorskip("PIL.Image")
+_run_folder = pytest.importorskip("anyconv.cli._run_folder")
+_training = pytest.importorskip("anyconv.cli._training")
+
+ROOT = Path(__file__).parents[2]
+PICTURES = ("learning_curves.png", "confusion_matrix.png", "filters.png", "predictions.png")
+
+
+def contents(folder):
+    """Everything in a checkpoint but how long it took."""
+    found = {}
+    with h5py.File(folder / "checkpoint.h5") as file:
+        found["steps"] = int(file.attrs["steps"])
+        file.visititems(
+            lambda name, node: (
+                found.update({name: node[...]}) if isinstance(node, h5py.Dataset) else None
+            )
+        )
+    history = [_training.EpochResult(*row) for row in json.loads(found["history"].tobytes())]
+    found["history"] = [row._replace(seconds=0, images_per_second=0) for row in history]
+    return found
+
+
+def assert_same_bits(folder, other):
+    mine, theirs = contents(folder), contents(other)
+    assert mine.keys() == theirs.keys()
+    assert mine["history"] == theirs["history"]
+    for name, value in mine.items():
+        np.testing.assert_array_equal(value, theirs[name], name)
+
+
+def command(*arguments):
+    """Start the command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "anyconv.cli", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def wait_for_epoch(process, folder, epoch):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        path = folder / "metrics.csv"
+        if path.exists() and len(path.read_text().splitlines()) > epoch:
+            return
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(process.communicate())
+
+
+def test_a_run_learns_and_leaves_its_files(trained, bars):
+    configuration = json.loads((trained / "config.json").read_text())
+    assert configuration["data"] == str(bars)
+    assert configuration["model"] == "small"
+    assert configuration["backend"] == "numpy"
+    assert configuration["classes"] == ["top", "upper", "lower", "bottom"]
+    assert configuration["recipe"]["epochs"] == 6
+    assert "numpy" in configuration["versions"]
+    with (trained / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert float(rows[-1]["test_accuracy"]) == 1.0
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    for name in PICTURES:
+        with Image.open(trained / name) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 100
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+    assert {path.name for path in trained.iterdir()} == {
+        *("config.json", "metrics.csv", "checkpoint.h5"),
+        *PICTURES,
+    }
+
+
+def test_the_same_seed_gives_the_same_bits(trained, bars, tmp_path):
+    again, other = tmp_path / "again", tmp_path / "other"
+    options = ["train", "--data", str(bars), "--backend", "numpy", "--epochs", "6"]
+    assert main([*options, "--output", str(again)]) == 0
+    assert_same_bits(again, trained)
+    assert main([*options, "--seed", "1", "--output", str(other)]) == 0
+    assert contents(other)["history"] != contents(trained)["history"]
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 5])
+def test_an_interrupted_run_ends_bit_for_bit_where_a_whole_one_does(
+    epoch, trained, bars, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "run"
+    step, calls = _training.Trainer._step, []
+
+    def interrupted(self, *batch):
+        calls.append(batch)
+        if len(calls) == 3 * epoch - 1:  # three batches an epoch: in the middle of this one
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
+    options = ["--backend", "numpy", "--epochs", "6", "--output", str(run)]
+    with monkeypatch.context() as patch:
+        patch.setattr(_training.Trainer, "_step", interrupted)
+        assert main(["train", "--data", str(bars), *options]) == 130
+    output = capsys.readouterr().out
+    assert f"Stopped after {epoch - 1} of 6 epochs" in output
+    assert f"anyconv train --resume {run}" in output
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_bits(run, trained)
+
+
+def test_a_crash_while_saving_leaves_the_last_checkpoint(
+    trained, bars, tmp_path, monkeypatch, capsys
+):
+    run, replace, calls = tmp_path / "run", os.replace, []
+
+    def crash(source, target):
+        calls.append(target)
+        if Path(target).name == "checkpoint.h5" and len(calls) > 4:
+            raise OSError("the disk is gone")
+        replace(source, target)
+
+    options = ["--backend", "numpy", "--epochs", "6", "--output", str(run)]
+    with monkeypatch.context() as patch:
+        patch.setattr(_run_folder.os, "replace", crash)
+        assert main(["train", "--data", str(bars), *options]) == 1
+    assert "the disk is gone" in capsys.readouterr().err
+    assert (run / "checkpoint.h5.partial").exists()
+    assert len(contents(run)["history"]) == 2
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_bits(run, trained)
+
+
+def test_a_finished_run_is_left_as_it_is(trained, capsys):
+    before = contents(trained)
+    assert main(["train", "--resume", str(trained)]) == 0
+    assert "after 6 epochs" in capsys.readouterr().out
+    assert contents(trained)["history"] == before["history"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_at_most_the_epoch_under_way(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = ["--data", "digits", "--backend", "numpy", "--epochs", "4", "--output"]
+    process = command("train", *options, killed)
+    wait_for_epoch(process, killed, 2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len(contents(killed)["history"]) in (2, 3)
+    resumed, uninterrupted = command("train", "--resume", killed), command("train", *options, whole)
+    for process in (resumed, uninterrupted):
+        _, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, "")
+    assert_same_bits(killed, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
+    run = tmp_path / "a run"
+    process = command("train", "--backend", "numpy", "--epochs", "50", "--output", run)
+    wait_for_epoch(process, run, 1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == ""
+    assert f"anyconv train --resume '{run}'" in output
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_other_backends_train_to_the_same_losses(backend, trained, bars, tmp_path):
+    pytest.importorskip(backend)
+    run = tmp_path / backend
+    options = ["--backend", backend, "--device", "cpu", "--epochs", "6", "--output", str(run)]
+    assert main(["train", "--data", str(bars), *options]) == 0
+    mine, numpys = contents(run)["history"], contents(trained)["history"]
+    np.testing.assert_allclose(mine[0].train_loss, numpys[0].train_loss, rtol=1e-3)
+    assert mine[-1].test_accuracy == 1.0
+
+
+def test_a_run_may_go_on_elsewhere(trained, bars, tmp_path):
+    pytest.importorskip("torch")
+    run, step, calls = tmp_path / "run", _training.Trainer._step, []
+
+    def interrupted(self, *batch):
+        calls.append(batch)
+        if len(calls) > 10:
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
+    options = ["--backend", "numpy", "--epochs", "6", "--output", str(run)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_training.Trainer, "_step", interrupted)
+        assert main(["train", "--data", str(bars), *options]) == 130
+    assert main(["train", "--resume", str(run), "--backend", "torch", "--device", "cpu"]) == 0
+    mine, numpys = contents(run)["history"], contents(trained)["history"]
+    assert mine[:3] == numpys[:3]
+    np.testing.assert_allclose(mine[3].train_loss, numpys[3].train_loss, rtol=1e-2)
+
+
+def test_held_out_images_replace_the_test_images(bars, tmp_path, capsys):
+    run = tmp_path / "run"
+    options = ["--backend", "numpy", "--epochs", "1", "--hold-out", "0.25", "--output", str(run)]
+    assert main(["train", "--data", str(bars), *options]) == 0
+    assert "72 images to train on, 24 to test" in capsys.readouterr().out
+    assert main(["train", "--resume", str(run)]) == 0
+
+
+def test_runs_without_output_get_numbers(bars, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for expected in ("bars-small", "bars-small-2"):
+        assert main(["train", "--data", str(bars), "--backend", "numpy", "--epochs", "1"]) == 0
+        assert (tmp_path / "runs" / expected / "checkpoint.h5").exists()
