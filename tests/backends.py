@@ -82,7 +82,7 @@ class Backend:
         if self.name == "array-api-strict":
             array = array.to_device(self.namespace.Device("CPU_DEVICE"))
         if self.name.startswith("torch"):
-            array = array.detach().cpu()
+            array = array.detach().cpu().numpy()
         return np.array(array)
 
     def dtype_name(self, array: Array) -> str:
@@ -208,8 +208,8 @@ _LOADERS: dict[str, Callable[[], Backend]] = {
     "torch": _torch,
     "torch:cuda": _torch_cuda,
     "cupy": _cupy,
-    "jax": lambda: _jax("jax", weight=0.06),  # each new shape is compiled anew
-    "jax-jit": lambda: _jax("jax-jit", weight=0.06),
+    "jax": lambda: _jax("jax", weight=0.034),  # each new shape is compiled anew
+    "jax-jit": lambda: _jax("jax-jit", weight=0.034),
     "dask": _dask,
 }
 NAMES = tuple(_LOADERS)

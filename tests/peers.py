@@ -26,12 +26,12 @@ def _to_torch(array: np.ndarray, axes: int, layout: str) -> Any:
     if layout == "channels_last":
         array = np.moveaxis(array, -1, -1 - axes)
     array = array.reshape(math.prod(array.shape[: -1 - axes]), *array.shape[-1 - axes :])
-    return torch.tensor(array, requires_grad=array.dtype.kind in "fc")
+    return torch.tensor(np.ascontiguousarray(array), requires_grad=array.dtype.kind in "fc")
 
 
 def _weight_to_torch(w: np.ndarray, layout: str) -> Any:
     w = np.moveaxis(w, (-1, -2), (0, 1)) if layout == "channels_last" else w
-    return torch.tensor(w, requires_grad=True)
+    return torch.tensor(np.ascontiguousarray(w), requires_grad=True)
 
 
 def _from_torch(array: Any, batch: tuple[int, ...], layout: str) -> np.ndarray:
@@ -106,7 +106,11 @@ def has_pool(case: PoolCase, *, dilation: bool) -> bool:
     if torch is None or case.axes > 3:
         return False
     spots = case.windows
-    return (dilation or set(spots.dilation) == {1}) and all(
+    if not dilation and (
+        set(spots.dilation) != {1} or any(map(int.__lt__, case.input, case.kernel))
+    ):
+        return False  # its averages have no dilation, and no window larger than the input
+    return all(
         before == after <= k // 2
         for (before, after), k in zip(spots.padding, spots.kernel, strict=True)
     )

@@ -28,7 +28,7 @@ LARGEST = {1: (12, 5), 2: (7, 4), 3: (4, 3), 4: (3, 2)}  # axes: (spare input, k
 def run_cases(xp: Backend, cases: st.SearchStrategy[Any], check: Callable[[Any], None]) -> None:
     """Run a check on random cases: `ANYCONV_EXAMPLES` on a fast backend, fewer on a slow one."""
 
-    @settings(max_examples=max(3, round(EXAMPLES * xp.weight)))
+    @settings(max_examples=max(2, round(EXAMPLES * xp.weight)))
     @given(cases)
     def run(case: Any) -> None:
         check(case)

@@ -98,15 +98,16 @@ def test_parts_are_the_whole(xp):
     def check(case):
         arrays = case.arrays(whole, "float64")
         x, w, _, dy = (None if a is None else xp.asarray(a) for a in arrays.values())
-        parts = (
-            xp.call(conv_backward_input, dy, w, x.shape, **case.options),
-            xp.call(conv_backward_weight, dy, x, w.shape, **case.options),
-            xp.call(conv_backward_bias, dy, layout=case.layout),
-        )
-        for part, wholly in zip(
-            parts, xp.call(conv_backward, dy, x, w, **case.options), strict=True
-        ):
-            np.testing.assert_allclose(xp.to_numpy(part), xp.to_numpy(wholly), rtol=1e-12)
+        dx, dw, db = xp.call(conv_backward, dy, x, w, **case.options)
+        pairs = [
+            (dx, xp.call(conv_backward_input, dy, w, x.shape, **case.options)),
+            (dw, xp.call(conv_backward_weight, dy, x, w.shape, **case.options)),
+        ]
+        # Nothing but one batch axis tells where the channels are when they come first.
+        if case.layout == "channels_last" or len(case.batch) == 1:
+            pairs.append((db, xp.call(conv_backward_bias, dy, layout=case.layout)))
+        for wholly, part in pairs:
+            np.testing.assert_allclose(xp.to_numpy(part), xp.to_numpy(wholly), atol=1e-12)
 
     run_cases(xp, conv_cases(), check)
 

@@ -30,21 +30,25 @@ FLOORS = {
     "_typing": 0,
     "_geometry": 0,
     "_namespace": 0,
-    "_options": 0,
+    "_options": 1,
     "_layout": 1,
     "_arguments": 1,
+    "_pool_arguments": 1,
     "_conv_arguments": 1,
     "_windows": 2,
     "_algorithms": 2,
     "_plan": 3,
     "_workers": 3,
     "_execute": 3,
+    "_axis_windows": 2,
+    "_pooling": 3,
+    "_unpooling": 3,
     "conv": 4,
     "pool": 4,
+    "windows": 4,
     "__init__": 6,
 }
 PUBLIC_FLOOR = 5
-KERNELS = ("_windows.py", "_execute.py", "_algorithms", "conv.py", "pool.py", "_pool.py")
 
 
 def part_of(module: str) -> str:
@@ -58,14 +62,21 @@ def module_of(file: Path) -> str:
 
 
 def imports(file: Path) -> set[str]:
-    """Every module that a file imports, at its top or later; `from anyconv import conv` as both."""
+    """Every module that a file imports, at its top or later, relative ones by their full name."""
+    package = ["anyconv", *file.relative_to(ROOT).parts[:-1]]
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file.name}: imports are absolute"
-            found.add(node.module)
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            names = {alias.name for alias in node.names} if module == "anyconv" else set()
+            parts = {
+                name for name in names if list(ROOT.glob(name)) or list(ROOT.glob(f"{name}.py"))
+            }
+            found |= {f"anyconv.{part}" for part in parts}
+            found |= {module} if names - parts or not names else set()
     return found
 
 
@@ -78,8 +89,9 @@ def test_imports_point_down(file):
         if module.partition(".")[0] != "anyconv":
             continue
         other = part_of(module)
-        if floor == PUBLIC_FLOOR:  # on the public names alone
-            assert other == part or not other.startswith("_") or other in ("__init__", "_typing")
+        if floor == PUBLIC_FLOOR:  # on the public names and the ground alone
+            public = not other.startswith("_") or other == "__init__"
+            assert public or FLOORS[other] == 0, f"{part} imports {module}"
         else:
             below = FLOORS.get(other, PUBLIC_FLOOR) <= floor
             assert other == part or below, f"{part} imports {module}"
@@ -107,11 +119,8 @@ def test_every_floor_has_its_file():
 
 
 def namespace_functions() -> set[str]:
-    """The names that the kernels take from `xp`."""
-    files = [
-        file for file in FILES if any(name in file.parts or name == file.name for name in KERNELS)
-    ]
-    files.append(ROOT / "_namespace.py")
+    """The names that the core takes from `xp`."""
+    files = [file for file in FILES if part_of(module_of(file)) in FLOORS]
     return {
         node.attr
         for file in files
@@ -178,7 +187,7 @@ SIGNATURES = {
     "max_pool_forward": f"(x, kernel_size, *{POOL}{LAYOUT}, return_indices=False)",
     "max_pool_backward": f"(dy, x, kernel_size, *{POOL}{LAYOUT}, ties='first')",
     "max_unpool_forward": f"(y, indices, output_size, *{LAYOUT})",
-    "max_unpool_backward": f"(dx, indices, *{LAYOUT})",
+    "max_unpool_backward": f"(dx, indices, *{LAYOUT}, output_size=None)",
     "avg_pool_forward": f"(x, kernel_size, *{POOL}, count_include_pad=True{LAYOUT})",
     "avg_pool_backward": f"(dy, input_shape, kernel_size, *{POOL}, count_include_pad=True{LAYOUT})",
     "lp_pool_forward": f"(x, kernel_size, *, p=2{POOL}{LAYOUT})",

@@ -24,7 +24,8 @@ def test_unpooling_agrees_with_loops_and_is_adjoint(xp):
         np.testing.assert_array_equal(xp.to_numpy(filled), wanted)
 
         dx = whole(case.rng, case.x_shape)
-        dy = xp.call(max_unpool_backward, xp.asarray(dx), xp.asarray(indices), **layout)
+        gradient = xp.asarray(dx), xp.asarray(indices)
+        dy = xp.call(max_unpool_backward, *gradient, output_size=case.input, **layout)
         wanted = oracle.max_unpool_backward(dx, indices, case.axes, **layout)
         np.testing.assert_array_equal(xp.to_numpy(dy), wanted)
         assert inner(xp.to_numpy(filled), dx) == inner(y, xp.to_numpy(dy))
@@ -81,8 +82,16 @@ def test_the_first_window_in_row_major_order_wins(xp):
     filled = xp.call(max_unpool_forward, y, indices, (2, 3))
     np.testing.assert_array_equal(xp.to_numpy(filled)[..., 0], [[0, 6, 0], [5, 0, 0]])
     dx = xp.asarray(np.arange(6.0).reshape(2, 3, 1))
-    dy = xp.call(max_unpool_backward, dx, indices)
+    dy = xp.call(max_unpool_backward, dx, indices, output_size=(2, 3))
     np.testing.assert_array_equal(xp.to_numpy(dy)[..., 0], [[3, 1], [0, 0]])
+
+
+def test_without_a_size_all_axes_but_batch_and_channels_are_the_plane(xp):
+    """Of the gradient `(batch, rows, columns, channels)`; nothing else tells its plane's axes."""
+    dx = xp.asarray(np.arange(12.0).reshape(2, 2, 3, 1))
+    indices = xp.asarray(np.array([5, 0]).reshape(2, 1, 1, 1))
+    dy = xp.call(max_unpool_backward, dx, indices)
+    np.testing.assert_array_equal(xp.to_numpy(dy).ravel(), [5, 6])
 
 
 def test_a_winner_of_zero_is_a_winner(xp):
