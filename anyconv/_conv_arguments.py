@@ -29,7 +29,7 @@ from anyconv._geometry import (
 from anyconv._layout import join_shape, split_shape, split_weight_shape
 from anyconv._typing import Shape
 
-ALGORITHMS = ("auto", "gemm", "taps")
+ALGORITHMS = ("auto", "gemm", "taps", "winograd", "fft")
 
 
 @dataclass(frozen=True)

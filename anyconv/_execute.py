@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, Self
 
-from anyconv._algorithms._bilinear import conjugate
+from anyconv._algorithms._bilinear import Algorithm, conjugate
 from anyconv._geometry import Phase, Problem
 from anyconv._namespace import (
     accumulator,
@@ -60,7 +60,7 @@ def _outputs(
 ) -> Array:
     """The outputs of one block."""
     algorithm = plan.template.resized(block.shape)
-    y = algorithm.forward(_inputs(plan, block, x, xp=xp), weights, xp=xp)
+    y = algorithm.forward(_inputs(plan, block, algorithm, x, xp=xp), weights, xp=xp)
     return y if bias is None else y + bias
 
 
@@ -87,7 +87,9 @@ def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Arr
         algorithm = plan.template.resized(block.shape)
         part = _as(dy[_box(block)], dtype, xp=xp)
         cells = algorithm.input_gradient(part, weights, xp=xp)
-        dx = add_slab(dx, cells, slice(*block.images), block.slab(p.geometry), xp=xp)
+        dx = add_slab(
+            dx, cells, slice(*block.images), block.slab(p.geometry, algorithm.reach), xp=xp
+        )
     return _as(dx, dy.dtype, xp=xp)
 
 
@@ -113,7 +115,8 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         for block in blocks:
             algorithm = plan.template.resized(block.shape)
             part = _as(dy[_box(block)], dtype, xp=xp)
-            terms = algorithm.weight_gradient(part, _inputs(plan, block, x, xp=xp), xp=xp)
+            inputs = _inputs(plan, block, algorithm, x, xp=xp)
+            terms = algorithm.weight_gradient(part, inputs, xp=xp)
             total = _sum(total, terms, xp=xp)
         return total
 
@@ -129,9 +132,9 @@ def _sum(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array
     return [add_at(t, (...,), term, xp=xp) for t, term in zip(total, terms, strict=True)]
 
 
-def _inputs(plan: Plan, block: Block, x: Array, *, xp: Namespace) -> Array:
+def _inputs(plan: Plan, block: Block, algorithm: Algorithm, x: Array, *, xp: Namespace) -> Array:
     """The slab of one block, ready to be multiplied."""
-    cells = slab(x, slice(*block.images), block.slab(plan.problem.geometry), xp=xp)
+    cells = slab(x, slice(*block.images), block.slab(plan.problem.geometry, algorithm.reach), xp=xp)
     return _as(cells, product_dtype(xp, x.dtype), xp=xp)
 
 

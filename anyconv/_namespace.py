@@ -269,3 +269,19 @@ def index_dtype(xp: Namespace) -> DType:
     if is_traced(xp):
         return xp.__array_namespace_info__().default_dtypes()["integral"]
     return xp.int64
+
+
+def constant(
+    matrix: tuple[tuple[float, ...], ...], dtype: DType, where: Device, *, xp: Namespace
+) -> Array:
+    """A matrix of numbers as an array, kept for the next call (but never a traced one)."""
+    if is_traced(xp):
+        return xp.asarray(matrix, dtype=dtype, device=where)
+    return _kept_constant(matrix, dtype, where, xp)
+
+
+@lru_cache(maxsize=256)
+def _kept_constant(
+    matrix: tuple[tuple[float, ...], ...], dtype: DType, where: Device, xp: Namespace
+) -> Array:
+    return xp.asarray(matrix, dtype=dtype, device=where)

@@ -83,19 +83,15 @@ class Block(NamedTuple):
         """The number of outputs along each spatial axis."""
         return tuple(stop - start for start, stop in self.outputs)
 
-    def slab(self, geometry: WindowGeometry) -> Pairs:
-        """The inputs under the box; they may lie outside the input."""
-        return tuple(
-            (start * s - before, (stop - 1) * s - before + d * (k - 1) + 1)
-            for (start, stop), k, s, d, (before, _) in zip(
-                self.outputs,
-                geometry.kernel,
-                geometry.stride,
-                geometry.dilation,
-                geometry.padding,
-                strict=True,
+    def slab(self, geometry: WindowGeometry, reach: Shape) -> Pairs:
+        """The inputs under the box and as far as the algorithm reaches; some may lie outside."""
+        starts = (
+            start * s - before
+            for (start, _), s, (before, _) in zip(
+                self.outputs, geometry.stride, geometry.padding, strict=True
             )
         )
+        return tuple((start, start + size) for start, size in zip(starts, reach, strict=True))
 
 
 @dataclass(frozen=True)
@@ -278,7 +274,7 @@ def _blocks(
     if traits.runs == "workers" and problem.multiply_adds >= WORTH_A_WORKER:
         workers = limits.workers
     while True:
-        template = chosen.create(problem, box)
+        template = chosen.create(problem, box, is_complex=traits.is_complex)
         block, fixed = _workspace(problem, operation, template, images, workers, traits)
         workspace = block * workers + fixed
         if traits.runs == "traced":
@@ -318,10 +314,11 @@ def _workspace(
     traits: Traits,
 ) -> tuple[int, int]:
     """The bytes that one block holds, and those that all blocks share."""
-    slab = images * prod(template.windows.input) * problem.in_channels
+    slab = images * prod(template.reach) * problem.in_channels
     outputs = images * prod(template.windows.output) * problem.out_channels
     block = template.workspace(images, problem.in_channels, problem.out_channels)
-    if problem.geometry.is_padded or traits.product_bytes != traits.element_bytes:
+    is_ragged = template.reach != template.windows.input
+    if problem.geometry.is_padded or is_ragged or traits.product_bytes != traits.element_bytes:
         block += slab + outputs
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")

@@ -8,7 +8,7 @@
 states the three maps, each beside its adjoint; everything else stands here once. Most algorithms
 have a single term t; `taps` has one for each position in the kernel, made only when it is needed.
 
-An algorithm sees a convolution without padding: `x (n, *windows.input, groups * c)`,
+An algorithm sees a convolution without padding: `x (n, *reach, groups * c)`,
 `w (*kernel, c, groups * k)`, `y (n, *windows.output, groups * k)`.
 """
 
@@ -39,7 +39,7 @@ class Algorithm(ABC):
         """Why this algorithm cannot do a problem, or None."""
 
     @classmethod
-    def create(cls, problem: Problem, box: Shape) -> Self:
+    def create(cls, problem: Problem, box: Shape, *, is_complex: bool) -> Self:
         """The algorithm for blocks of `box` outputs of a problem."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
@@ -50,6 +50,11 @@ class Algorithm(ABC):
         if output == self.windows.output:
             return self
         return replace(self, windows=replace(self.windows, output=output))
+
+    @property
+    def reach(self) -> Shape:
+        """The cells of the slab along each axis, no fewer than the windows cover."""
+        return self.windows.input
 
     @abstractmethod
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:

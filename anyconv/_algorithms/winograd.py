@@ -1,0 +1,106 @@
+"""`winograd`: small tiles in a space of few points, F(4x4, 3x3) and its like.
+
+Each transform is a matrix product with the Kronecker product of the axes' matrices, so that the
+library's fastest routine does it, over all channels and tiles at once. A tile of four outputs needs
+36 products where the direct sum takes 144.
+
+A. Lavin, S. Gray, arXiv:1509.09308.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Self
+
+from anyconv._algorithms._tiled import Tiled
+from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrix, kronecker, matrices
+from anyconv._geometry import Problem, Windows
+from anyconv._namespace import constant, device
+from anyconv._typing import Array, Namespace, Shape
+
+
+@dataclass(frozen=True)
+class Winograd(Tiled):
+    """B, G and A are small matrices along the taps of a tile."""
+
+    name: ClassVar[str] = "winograd"
+
+    @classmethod
+    def refusal(cls, problem: Problem) -> str | None:
+        """Strides, dilations, long kernels and more than three axes are refused."""
+        geometry = problem.geometry
+        if any(s > 1 for s in geometry.stride):
+            return f"it needs stride 1, not {geometry.stride}"
+        if any(d > 1 for d in geometry.dilation):
+            return f"it needs dilation 1, not {geometry.dilation}"
+        if prod(geometry.kernel) == 1 or max(geometry.kernel) >= MOST_PRODUCTS:
+            return f"it needs kernels of 2 to {MOST_PRODUCTS - 1} taps, not {geometry.kernel}"
+        if geometry.rank > 3:
+            return f"it needs one to three spatial axes, not {geometry.rank}"
+        return None
+
+    @classmethod
+    def create(cls, problem: Problem, box: Shape, *, is_complex: bool) -> Self:
+        """Tiles of four outputs with three taps; of two where there are three axes."""
+        geometry = problem.geometry
+        windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
+        products = MOST_PRODUCTS if geometry.rank < 3 else 4
+        tile = tuple(
+            1 if taps == 1 else max(min(products + 1 - taps, size), 2)
+            for taps, size in zip(geometry.kernel, geometry.output, strict=True)
+        )
+        return cls(windows, problem.groups, tile)
+
+    @property
+    def points(self) -> int:
+        """The products of one tile."""
+        return prod(self.tiles.kernel)
+
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """The tiles and their points, once each before and after the products."""
+        tiles = images * prod(self.tiles.output)
+        data = 2 * self.points * in_channels
+        return tiles * (data + (self.points + 2 * prod(self.tile)) * out_channels)
+
+    def weight_elements(self, in_channels: int, out_channels: int) -> int:
+        """One matrix for each point."""
+        return self.points * in_channels * out_channels // self.groups
+
+    def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
+        """`B^T d`."""
+        return _apply(self._matrix("data"), tiles, (self.points,), xp=xp)
+
+    def transform_data_adjoint(self, points: Array, *, xp: Namespace) -> Array:
+        """`B d`."""
+        return _apply(_transposed(self._matrix("data")), points, self.tiles.kernel, xp=xp)
+
+    def transform_weight(self, w: Array, *, xp: Namespace) -> Array:
+        """`G g`."""
+        return _apply(self._matrix("weight"), w, (self.points,), xp=xp)
+
+    def transform_weight_adjoint(self, points: Array, *, xp: Namespace) -> Array:
+        """`G^T g`."""
+        return _apply(_transposed(self._matrix("weight")), points, self.windows.kernel, xp=xp)
+
+    def transform_output(self, points: Array, *, xp: Namespace) -> Array:
+        """`A^T m`."""
+        return _apply(self._matrix("output"), points, self.tile, xp=xp)
+
+    def transform_output_adjoint(self, tiles: Array, *, xp: Namespace) -> Array:
+        """`A m`."""
+        return _apply(_transposed(self._matrix("output")), tiles, (self.points,), xp=xp)
+
+    def _matrix(self, which: str) -> Matrix:
+        axes = zip(self.tile, self.windows.kernel, strict=True)
+        return kronecker(tuple(getattr(matrices(m, r), which) for m, r in axes))
+
+
+def _transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))
+
+
+def _apply(matrix: Matrix, a: Array, shape: Shape, *, xp: Namespace) -> Array:
+    """A matrix on the leading axes, `(*, rows, channels) -> (*shape, rows, channels)`."""
+    rows, channels = a.shape[-2:]
+    factor = constant(matrix, a.dtype, device(a), xp=xp)
+    flat = xp.reshape(a, (len(matrix[0]), rows * channels))
+    return xp.reshape(xp.matmul(factor, flat), (*shape, rows, channels))
