@@ -104,9 +104,17 @@ SHAPES = {
     "w without a spatial axis": wrong(conv(w=np.ones((4, 8))), ValueError, "`w`", "(4, 8)"),
     "w of one axis": wrong(conv(w=np.ones(4)), ValueError, "`w`", "(4,)"),
     "x of too few axes": wrong(conv(x=np.ones((7, 4))), ValueError, "`x`", "(7, 4)"),
-    "channels": wrong(conv(x=np.ones((2, 6, 7, 5))), ValueError, "`w`", "`x`", "5", "4"),
-    "channels of groups": wrong(conv(groups=2), ValueError, "`w`", "4", "2"),
-    "channels first": wrong(conv(layout="channels_first"), ValueError, "`w`", "`x`"),
+    "channels": wrong(
+        conv(x=np.ones((2, 6, 7, 5))),
+        ValueError,
+        "`w` must have C_in / groups = 5 / 1 = 5 input channels, got 4 in shape (3, 3, 4, 8)",
+    ),
+    "channels of groups": wrong(
+        conv(groups=2), ValueError, "`w` must have C_in / groups = 4 / 2 = 2 input channels, got 4"
+    ),
+    "channels first": wrong(
+        conv(layout="channels_first"), ValueError, "`w` must have", "= 6 input channels, got 3"
+    ),
     "groups and inputs": wrong(
         conv(x=np.ones((2, 6, 6, 6)), w=np.ones((3, 3, 1, 8)), groups=4),
         ValueError,
@@ -234,7 +242,7 @@ SHAPES = {
     "gradients of another batch": wrong(
         lambda: anyconv.max_unpool_backward(np.ones((3, 12, 12, 3)), np.ones((2, 6, 6, 3), int)),
         ValueError,
-        "(3, 12, 12, 3)",
+        "`indices` must have the batch axes and channels of `dx`, (3,) and 3",
         "(2, 6, 6, 3)",
     ),
     "windows of another kernel": wrong(
@@ -360,7 +368,9 @@ OPTIONS = {
     "kernel is a bool": wrong(max_pool(kernel_size=True), TypeError, "`kernel_size`", "got True"),
     "kernel is a word": wrong(max_pool(kernel_size="2"), TypeError, "`kernel_size`", "'2'"),
     "kernel is None": wrong(max_pool(kernel_size=None), TypeError, "`kernel_size`", "None"),
-    "kernel of no axis": wrong(max_pool(kernel_size=()), ValueError, "`kernel_size`", "()"),
+    "kernel of no axis": wrong(
+        max_pool(kernel_size=()), ValueError, "`kernel_size` must have one entry or more, got none"
+    ),
     "pool stride of one axis": wrong(
         max_pool(stride=(1,)), ValueError, "`stride`", "2 spatial axes", "(1,)"
     ),
@@ -402,7 +412,9 @@ OPTIONS = {
         "`output_size` must be at least 1, got 0",
     ),
     "adaptive output of no axis": wrong(
-        lambda: anyconv.adaptive_max_pool_forward(IMAGE, ()), ValueError, "`output_size`", "()"
+        lambda: anyconv.adaptive_max_pool_forward(IMAGE, ()),
+        ValueError,
+        "`output_size` must have one entry or more",
     ),
     "adaptive output is a fraction": wrong(
         lambda: anyconv.adaptive_max_pool_forward(IMAGE, 2.0), TypeError, "`output_size`", "2.0"
@@ -436,8 +448,7 @@ OPTIONS = {
         transpose(stride=2, output_padding=2),
         ValueError,
         "`output_padding`",
-        "smaller than the stride or the dilation",
-        "2",
+        "smaller than the stride 2 or the dilation 1 on spatial axis 0, got 2",
     ),
     "output padding of one axis": wrong(
         transpose(stride=2, output_padding=(0, 1, 0)),

