@@ -1,4 +1,4 @@
-"""SigPy's own operators on anyconv: its checks of linear operators, its apps, and nothing else changed."""
+"""SigPy on anyconv: its checks of linear operators, its apps, and nothing else changed."""
 
 import pickle
 import sys
