@@ -188,14 +188,15 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_other_backends_train_to_the_same_losses(backend, trained, bars, tmp_path):
+def test_other_backends_train_to_the_same_losses(backend, bars, tmp_path):
     pytest.importorskip(backend)
-    run = tmp_path / backend
-    options = ["--backend", backend, "--device", "cpu", "--epochs", "6", "--output", str(run)]
-    assert main(["train", "--data", str(bars), *options]) == 0
-    mine, numpys = contents(run)["history"], contents(trained)["history"]
-    np.testing.assert_allclose(mine[0].train_loss, numpys[0].train_loss, rtol=1e-3)
-    assert mine[-1].test_accuracy == 1.0
+    for name in ("numpy", backend):
+        options = ["--backend", name, "--device", "cpu", "--epochs", "2"]
+        output = ["--output", str(tmp_path / name)]
+        assert main(["train", "--data", str(bars), *options, *output]) == 0
+    mine, numpys = (contents(tmp_path / name)["history"] for name in (backend, "numpy"))
+    for epoch, rtol in ((0, 1e-3), (1, 1e-2)):
+        np.testing.assert_allclose(mine[epoch].train_loss, numpys[epoch].train_loss, rtol=rtol)
 
 
 def test_a_run_may_go_on_elsewhere(trained, bars, tmp_path):

@@ -26,8 +26,9 @@ def ten_losses(namespace, dtype, optimizer, model="small", device=None):
     return losses
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 2e-3)])
+@pytest.mark.parametrize(
+    ("name", "dtype", "rtol"), [("adam", "float64", 1e-8), ("sgd", "float32", 2e-3)]
+)
 def test_ten_steps_are_alike_on_every_backend(name, dtype, rtol, xp):
     if xp.name == "jax-jit":
         pytest.skip("the loop keeps state between its steps; see jax")
