@@ -1,0 +1,128 @@
+"""Results for the reader: numbers with units, tables on the terminal, plots as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False)
+if not console.is_terminal:  # a log or a pipe has no width
+    console = Console(highlight=False, width=240)
+
+
+def show(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
+) -> None:
+    """Print a table whose first `left` columns hold words and whose others hold numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    wide = (
+        Console(width=max(console.width, 200), highlight=False)
+        if not console.is_terminal
+        else console
+    )
+    wide.print(table)
+
+
+def seconds(value: float | None) -> str:
+    """Three digits, with the unit that suits them."""
+    if value is None:
+        return "-"
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def mebibytes(value: int | None) -> str:
+    return "-" if value is None else f"{value / 2**20:.1f}"
+
+
+def error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"
+
+
+def bars(path: Path, title: str, groups: Mapping[str, Mapping[str, float]], label: str) -> None:
+    """Horizontal bars, a group for each name, on a logarithmic axis with a line at one."""
+    plt = _pyplot()
+    names = list(groups)
+    series = list(dict.fromkeys(key for values in groups.values() for key in values))
+    thickness = 0.8 / len(series)
+    figure, axis = plt.subplots(
+        figsize=(8, 1.2 + 0.17 * len(names) * max(len(series), 2)), layout="constrained"
+    )
+    for index, key in enumerate(series):
+        places = [row + index * thickness for row, name in enumerate(names) if key in groups[name]]
+        values = [groups[name][key] for name in names if key in groups[name]]
+        axis.barh(places, [value - 1 for value in values], thickness, left=1, label=key)
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_xscale("log")
+    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if _within(t, groups)]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_yticks([row + 0.4 - thickness / 2 for row in range(len(names))], names, fontsize=8)
+    axis.set_ylim(len(names), -0.4)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_xlabel(label)
+    axis.set_title(title, fontsize=10)
+    axis.legend(fontsize=8, loc="best")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    print(f"plot: {path}")
+
+
+def _within(tick: float, groups: Mapping[str, Mapping[str, float]]) -> bool:
+    values = [value for series in groups.values() for value in series.values()]
+    return tick == 1 or min(values) / 2 <= tick <= max(values) * 2
+
+
+def lines(
+    path: Path,
+    title: str,
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    labels: tuple[str, str],
+) -> None:
+    """Curves on logarithmic axes, one panel beside the other; `labels` of x and y."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3.6 * len(panels), 3.4), layout="constrained", squeeze=False
+    )
+    for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
+        for key, points in curves.items():
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=key)
+        ticks = sorted({x for points in curves.values() for x, _ in points})
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7)
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.set_xlabel(name if not labels[0] else f"{name} {labels[0]}")
+    axes[0][0].set_ylabel(labels[1])
+    axes[0][0].legend(fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    print(f"plot: {path}")
+
+
+def _pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
