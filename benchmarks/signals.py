@@ -1,41 +1,38 @@
-"""Time `anyconv.signal` against SigPy's own CPU code and `fftconvolve` looped over channels.
+"""`anyconv.signal` against SigPy's own CPU code, and `fftconvolve` looped over channels.
 
-    python benchmarks/signals.py [--backend numpy|cupy] [--workers N] [--repeat 9] [--quick]
+    python benchmarks/signals.py [--backend cupy] [--threads 1] [--algorithms] [--output FILE.json]
 
 Complex64 work of SigPy's size: coil sensitivities in two and three dimensions, and a batch of
-images under a small kernel, each with its two adjoints. The candidates run in turn in one process
-after a warm-up; the table shows medians and ratios, the JSON file keeps them with the versions.
-SigPy and SciPy run as their users run them, on one thread; `--workers 1` holds us to one as well.
-On CuPy, SigPy's own code has no convolution any more, so `cupyx`'s `fftconvolve` stands alone.
+images under a small kernel, each with both adjoints. SigPy and SciPy run as their users run them,
+on one thread; `--threads 1` holds us to one as well. SigPy has no convolution on CuPy any more, so
+there `cupyx`'s `fftconvolve` is the only peer.
 
 (Not named signal.py: that would hide the standard library's module from every script here.)
 """
 
-import argparse
+from __future__ import annotations
+
 import importlib
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+from _backends import Absent, Backend, load
+from _common import finish, geometric_mean, measure, parser, relative_error, threads
+from _tables import error, mebibytes, ratio, seconds, show
 
-import anyconv
 from anyconv import signal
 
+Array = Any
+Runs = dict[str, Callable[[], Array]]
 
-class Row(NamedTuple):
-    """One problem: the shapes that `signal.convolve` takes, and its mode."""
+
+class Problem(NamedTuple):
+    """The shapes that `signal.convolve` takes, and its mode."""
 
     name: str
     data: tuple[int, ...]
@@ -43,205 +40,154 @@ class Row(NamedTuple):
     mode: str
     multi_channel: bool
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(-(len(self.filt) - 2 * self.multi_channel), 0))
 
-ROWS = (
-    Row("2-d, 8 coils, 16²", (1, 271, 271), (8, 1, 16, 16), "valid", True),
-    Row("2-d, 32 coils, 16²", (1, 271, 271), (32, 1, 16, 16), "valid", True),
-    Row("3-d, 8 coils, 16³", (1, 79, 79, 79), (8, 1, 16, 16, 16), "valid", True),
-    Row("16 images of 512², 7²", (16, 512, 512), (7, 7), "full", False),
+
+PROBLEMS = (
+    Problem("256 x 256, 16 x 16, 8 coils", (1, 271, 271), (8, 1, 16, 16), "valid", True),
+    Problem("256 x 256, 16 x 16, 32 coils", (1, 271, 271), (32, 1, 16, 16), "valid", True),
+    Problem("64^3, 16^3, 8 coils", (1, 79, 79, 79), (8, 1, 16, 16, 16), "valid", True),
+    Problem("16 of 512 x 512, 7 x 7", (16, 512, 512), (7, 7), "full", False),
 )
-OPERATIONS = ("convolve", "data adjoint", "filter adjoint")
+OPERATIONS = ("convolve", "convolve_data_adjoint", "convolve_filter_adjoint")
 
 
-def candidates(row: Row, operation: str, xp, fftconvolve, sigpy) -> dict[str, Callable]:
-    """The same result by each library."""
-    rng = np.random.default_rng(0)
+def normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    real, imaginary = np.random.default_rng(seed).standard_normal((2, *shape))
+    return (real + 1j * imaginary).astype(np.complex64)
 
-    def normal(shape):
-        real, imaginary = rng.standard_normal((2, *shape))
-        return xp.asarray((real + 1j * imaginary).astype(np.complex64))
 
-    data, filt = normal(row.data), normal(row.filt)
-    output = normal(signal.convolve(data, filt, row.mode, None, row.multi_channel).shape)
+def runs(
+    problem: Problem,
+    operation: str,
+    backend: Backend,
+    fftconvolve: Any,
+    sigpy: Any,
+    names: list[str],
+) -> Runs:
+    """One operation of a problem by each library, `names` being our algorithms."""
+    mode = problem.mode
+    arrays = {"data": normal(problem.data, 0), "filt": normal(problem.filt, 1)}
+    output_shape = signal.convolve(**arrays, mode=mode, multi_channel=problem.multi_channel).shape
+    arrays["output"] = normal(output_shape, 2)
+    data, filt, output = (
+        backend.asarray(arrays[n], "complex64") for n in ("data", "filt", "output")
+    )
     first, second, shape = {
         "convolve": (data, filt, ()),
-        "data adjoint": (output, filt, (row.data,)),
-        "filter adjoint": (output, data, (row.filt,)),
+        "convolve_data_adjoint": (output, filt, (problem.data,)),
+        "convolve_filter_adjoint": (output, data, (problem.filt,)),
     }[operation]
-    name = (
-        "convolve"
-        + "_" * (operation != "convolve")
-        + operation.replace(" ", "_") * (operation != "convolve")
-    )
-    rest = (*shape, row.mode, None, row.multi_channel)
-    found = {"anyconv": lambda: getattr(signal, name)(first, second, *rest)}
+    rest = (first, second, *shape, mode, None, problem.multi_channel)
+    made: Runs = {
+        f"ours {name}": partial(getattr(signal, operation), *rest, algorithm=name) for name in names
+    }
     if sigpy is not None:
-        found["SigPy"] = lambda: getattr(sigpy, name)(first, second, *rest)
-    found["fftconvolve"] = lambda: looped(
-        fftconvolve, operation, row, first, second, (shape or ((),))[0], xp
+        made["SigPy"] = partial(getattr(sigpy, operation), *rest)
+    made["fftconvolve"] = partial(
+        looped, fftconvolve, problem, operation, first, second, backend.xp
     )
-    return found
+    return made
 
 
-def looped(fftconvolve, operation: str, row: Row, first, second, shape, xp):
-    """`fftconvolve` of one channel at a time, as its user would write it."""
-    ndim = len(row.filt) - 2 * row.multi_channel
-    axes = tuple(range(-ndim, 0))
+def looped(
+    fftconvolve: Any, problem: Problem, operation: str, first: Array, second: Array, xp: Any
+) -> Array:
+    """`fftconvolve` of one channel or image at a time, as its user would write it."""
+    mode, channels = problem.mode, problem.multi_channel
     if operation == "convolve":
-        if not row.multi_channel:
-            return xp.stack([fftconvolve(image, second, row.mode) for image in first])
-        return xp.stack([fftconvolve(first[0], filt[0], row.mode) for filt in second])
+        if channels:
+            return xp.stack([fftconvolve(first[0], filt[0], mode) for filt in second])
+        return xp.stack([fftconvolve(image, second, mode) for image in first])
     # The adjoints convolve with the conjugated, flipped other factor.
-    mirrored = xp.conj(xp.flip(second, axis=axes))
-    if operation == "data adjoint":
-        mode = "valid" if row.mode == "full" else "full"
-        if not row.multi_channel:
-            return xp.stack([fftconvolve(image, mirrored, mode) for image in first])
-        channels = zip(first, mirrored[:, 0], strict=True)
-        return sum(fftconvolve(image, filt, mode) for image, filt in channels)[None]
-    if not row.multi_channel:
-        images = zip(first, mirrored, strict=True)
-        return sum(fftconvolve(image, other, "valid") for image, other in images)
-    return xp.reshape(
-        xp.stack([fftconvolve(image, mirrored[0], "valid") for image in first]), shape
-    )
+    other = xp.conj(xp.flip(second, axis=problem.axes))
+    if operation == "convolve_data_adjoint":
+        mode = "full" if mode == "valid" else "valid"
+        if channels:
+            pairs = zip(first, other[:, 0, ...], strict=True)
+            return sum(fftconvolve(image, filt, mode) for image, filt in pairs)[None, ...]
+        return xp.stack([fftconvolve(image, other, mode) for image in first])
+    if channels:
+        filters = [fftconvolve(image, other[0, ...], "valid") for image in first]
+        return xp.stack(filters)[:, None, ...]
+    return sum(fftconvolve(*pair, "valid") for pair in zip(first, other, strict=True))
 
 
-def medians(functions: dict[str, Callable], repeat: int, synchronize: Callable) -> dict[str, float]:
-    """Milliseconds of each, measured in turn after a warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(repeat + 1):
-        for name, function in functions.items():
-            synchronize()
-            started = time.perf_counter()
-            function()
-            synchronize()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
-
-
-def largest_difference(functions: dict[str, Callable]) -> float:
-    """Between our result and each other's, over the largest value."""
-    results = {name: function() for name, function in functions.items()}
-    ours = results.pop("anyconv")
-    return max(float(abs(ours - other).max() / abs(other).max()) for other in results.values())
-
-
-def workspace(function: Callable) -> int:
-    """The peak of NumPy's memory during a call, less its result, in bytes."""
+def workspace(run: Callable[[], Array]) -> int:
+    """The peak of NumPy's memory during a call, less its result."""
     tracemalloc.start()
-    result = function()
+    result = run()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return max(0, peak - result.nbytes)
 
 
-def environment(backend: str, workers: int | None) -> dict:
-    """What a reader needs to judge the numbers, and to measure them again."""
-
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    def output_of(*command: str) -> str:
-        run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-        return run.stdout.strip()
-
-    device = platform.processor() or platform.machine()
-    if backend == "cupy":
-        cupy = importlib.import_module("cupy")
-        device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-    elif Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        device = next(
-            (s.split(":")[1].strip() for s in lines if s.startswith("model name")), device
-        )
-    libraries = {name: installed(name) for name in ("numpy", "scipy", "sigpy", "cupy-cuda13x")}
-    return {
-        "command": " ".join(["python", "benchmarks/signals.py", *sys.argv[1:]]),
-        "commit": output_of("git", "rev-parse", "HEAD"),
-        "uncommitted": bool(output_of("git", "status", "--porcelain", "--", "../anyconv")),
-        "date": time.strftime("%Y-%m-%d"),
-        "backend": backend,
-        "device": device,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "workers": workers or "default",
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "versions": {"anyconv": anyconv.__version__, **libraries},
-    }
-
-
-def show(measured: list[dict]) -> None:
-    """The table on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = list(measured[0]["ms"])
-    table = Table(title="complex64, milliseconds (medians)")
-    table.add_column("problem", no_wrap=True)
-    table.add_column("operation", no_wrap=True)
-    for heading in (*names, *(f"× {name}" for name in names[1:]), "MiB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in measured:
-        times = [f"{row['ms'][name]:.1f}" for name in names]
-        ratios = [f"{row['ratio'][name]:.1f}" for name in names[1:]]
-        used = row["workspace_bytes"]
-        mebibytes = "" if used is None else f"{used / 2**20:.1f}"
-        table.add_row(row["problem"], row["operation"], *times, *ratios, mebibytes)
-    console = Console()
-    console.print(table)
-    console.print("× SigPy: how many times longer SigPy takes. MiB: our workspace.")
-    differences = [row["difference"] for row in measured]
-    console.print(f"largest difference between the results: {max(differences):.0e}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    parser.add_argument("--workers", type=int, default=None)
-    parser.add_argument("--repeat", type=int, default=9)
-    parser.add_argument("--quick", action="store_true", help="only the convolutions, three turns")
-    parser.add_argument("--output", type=Path, default=None)
-    arguments = parser.parse_args()
-    on_cpu = arguments.backend == "numpy"
-    xp = importlib.import_module(arguments.backend)
-    peers = importlib.import_module("scipy.signal" if on_cpu else "cupyx.scipy.signal")
+def peers(backend: Backend) -> tuple[Any, Any]:
+    """`fftconvolve` for the backend's arrays, and SigPy where its own code still runs."""
+    if backend.name == "cupy":
+        return importlib.import_module("cupyx.scipy.signal").fftconvolve, None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what SigPy finds missing on a machine without a GPU
-        sigpy = importlib.import_module("sigpy") if on_cpu else None
-    synchronize = (lambda: None) if on_cpu else xp.cuda.Device().synchronize
-    repeat = 3 if arguments.quick else arguments.repeat
-    limit = anyconv.options(workers=arguments.workers) if arguments.workers else nullcontext()
+        warnings.simplefilter("ignore")  # what SigPy misses on a machine without a GPU
+        return importlib.import_module("scipy.signal").fftconvolve, importlib.import_module("sigpy")
 
-    measured = []
-    with limit:
-        for row in ROWS:
-            for operation in OPERATIONS[: 1 if arguments.quick else None]:
-                functions = candidates(row, operation, xp, peers.fftconvolve, sigpy)
-                ms = medians(functions, repeat, synchronize)
-                measured.append(
+
+def main() -> int:
+    command = parser(__doc__)
+    command.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    command.add_argument("--algorithms", action="store_true", help="each of ours, not only auto")
+    command.add_argument("--forward", action="store_true", help="no adjoints")
+    options = command.parse_args()
+    try:
+        backend = load(options.backend)
+    except Absent as absent:
+        print(f"{options.backend}: {absent}")
+        return 1
+    fftconvolve, sigpy = peers(backend)
+    names = ["auto", *(["gemm", "taps", "fft"] if options.algorithms else [])]
+
+    rows = []
+    with threads(options.threads) as count:
+        for problem in PROBLEMS:
+            for operation in OPERATIONS[: 1 if options.forward else None]:
+                made = runs(problem, operation, backend, fftconvolve, sigpy, names)
+                timings = measure(made, wait=backend.wait, repeat=options.repeat)
+                results = {name: backend.to_numpy(run()) for name, run in made.items()}
+                medians = {name: timing.median for name, timing in timings.items()}
+                rows.append(
                     {
-                        "problem": row.name,
+                        **problem._asdict(),
                         "operation": operation,
-                        **{key: getattr(row, key) for key in ("data", "filt", "mode")},
-                        "ms": ms,
-                        "ratio": {name: ms[name] / ms["anyconv"] for name in ms},
-                        "workspace_bytes": workspace(functions["anyconv"]) if on_cpu else None,
-                        "difference": largest_difference(functions),
+                        "seconds": medians,
+                        "spread": {name: timing.spread for name, timing in timings.items()},
+                        "ratios": {n: s / medians["ours auto"] for n, s in medians.items()},
+                        "error": relative_error(results["ours auto"], results["fftconvolve"]),
+                        "workspace": workspace(made["ours auto"]) if sigpy else None,
                     }
                 )
-    show(measured)
-    results = {**environment(arguments.backend, arguments.workers), "rows": measured}
-    default = Path(__file__).parent / "results" / f"signals-{arguments.backend}.json"
-    path = arguments.output or default
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    print(f"results: {path}")
+    names = list(rows[0]["seconds"])
+    show(
+        f"{backend.name}, complex64, {count} threads: time, and its ratio to ours (auto)",
+        ["problem", "operation", *names, *(f"/ {name}" for name in names[1:]), "error", "MiB"],
+        [
+            [
+                row["name"],
+                row["operation"].removeprefix("convolve_").replace("_", " "),
+                *(seconds(row["seconds"][name]) for name in names),
+                *(ratio(row["ratios"][name]) for name in names[1:]),
+                error(row["error"]),
+                mebibytes(row["workspace"]),
+            ]
+            for row in rows
+        ],
+        left=2,
+    )
+    summary = {n: geometric_mean([row["ratios"][n] for row in rows]) for n in names[1:]}
+    print("geometric means:", ", ".join(f"{name} {ratio(mean)}" for name, mean in summary.items()))
+    finish("signals", options, count, rows, summary)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
