@@ -12,19 +12,16 @@ from typing import Protocol, Self
 from anyconv._algorithms._bilinear import Algorithm, conjugate
 from anyconv._geometry import Phase, Problem
 from anyconv._namespace import (
-    accumulator,
     add_at,
     array_namespace,
     device,
     is_lazy_blocks,
-    is_numpy,
     is_traced,
-    item_bytes,
     map_batch,
     set_at,
 )
-from anyconv._options import current_options, options
-from anyconv._plan import CACHED_BYTES, Block, Plan, product_dtype
+from anyconv._options import options
+from anyconv._plan import Block, Plan, product_dtype
 from anyconv._typing import Array, DType, Index, Namespace, Shape
 from anyconv._windows import add_slab, slab
 from anyconv._workers import share
@@ -192,42 +189,3 @@ def _on_block(kernel: Callable[..., Array], call: Call, *arrays: Array) -> Array
     batch = tuple(arrays[0].shape[: len(call.batch)])
     with options(workers=1):
         return kernel(call.rebatched(batch), *arrays, xp=array_namespace(x=arrays[0]))
-
-
-def by_images(
-    kernel: Callable[..., Array],
-    arrays: Sequence[Array],
-    shape: Shape,
-    *,
-    cells: int,
-    dtype: DType | None = None,
-    xp: Namespace,
-) -> Array:
-    """A kernel that treats each image alone, on as many images at once as the limits allow.
-
-    `arrays` and the result `(n, *shape)` begin with the images; `cells` are the elements that the
-    kernel holds for one of them. Half precision is widened before the kernel and narrowed after.
-    """
-    n, narrow = arrays[0].shape[0], arrays[0].dtype
-    wide, dtype = accumulator(xp, narrow), dtype or narrow
-    limits = current_options()
-    each = max(cells * item_bytes(xp, wide), 1)
-
-    def part(start: int, stop: int) -> Array:
-        taken = [_as(a[start:stop, ...], wide, xp=xp) for a in arrays]
-        return kernel(*taken)
-
-    at_once = max(limits.workspace_bytes // each, 1)
-    if is_numpy(xp):
-        at_once = max(min(at_once // limits.workers, CACHED_BYTES // each), 1)
-    if is_traced(xp) or at_once >= n:
-        return _as(part(0, n), dtype, xp=xp)
-    y = xp.empty((n, *shape), dtype=dtype, device=device(arrays[0]))
-
-    def work(starts: Sequence[int]) -> None:
-        for start in starts:
-            stop = min(start + at_once, n)
-            y[start:stop, ...] = part(start, stop)
-
-    share(work, range(0, n, at_once), limits.workers if is_numpy(xp) else 1)
-    return y

@@ -23,7 +23,8 @@ from anyconv._arguments import (
     per_axis,
     shape,
 )
-from anyconv._execute import by_images, over_batch
+from anyconv._execute import over_batch
+from anyconv._images import by_images
 from anyconv._layout import from_canonical, split_shape, to_canonical
 from anyconv._namespace import (
     accumulator,

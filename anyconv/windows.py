@@ -17,8 +17,9 @@ from anyconv._arguments import (
     per_axis,
     shape,
 )
-from anyconv._execute import by_images, over_batch
+from anyconv._execute import over_batch
 from anyconv._geometry import Pairs, WindowGeometry
+from anyconv._images import by_images
 from anyconv._layout import from_canonical, join_shape, split_shape, to_canonical
 from anyconv._namespace import common_namespace, device
 from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank
@@ -354,7 +355,13 @@ def _fold(call: PoolCall, windows: Array, *, xp: Namespace) -> Array:
     u = xp.reshape(windows, (prod(call.batch), *windows.shape[len(call.batch) :]))
     if call.layout == "channels_first":
         u = xp.permute_dims(u, (0, *range(rank + 2, 2 * rank + 2), *range(2, rank + 2), 1))
-    taken = fold_windows(u, geometry.windows, xp=xp)
-    x = xp.zeros((u.shape[0], *call.spatial, call.channels), dtype=u.dtype, device=device(u))
-    x = add_slab(x, taken, slice(None), geometry.covered, xp=xp)
+
+    def add(u: Array) -> Array:
+        taken = fold_windows(u, geometry.windows, xp=xp)
+        x = xp.zeros((u.shape[0], *tail), dtype=u.dtype, device=device(u))
+        return add_slab(x, taken, slice(None), geometry.covered, xp=xp)
+
+    tail = (*call.spatial, call.channels)
+    cells = prod(u.shape[1:]) + 2 * prod(tail)
+    x = by_images(add, [u], tail, cells=cells, xp=xp)
     return from_canonical(x, call.batch, call.layout, xp=xp)

@@ -43,6 +43,7 @@ FLOORS = {
     "_plan": 3,
     "_workers": 3,
     "_execute": 3,
+    "_images": 3,
     "conv": 4,
     "pool": 4,
     "windows": 4,
