@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from anyconv.cli import main
+from anyconv.datasets import load
 
 for extra in ("matplotlib", "rich", "typer"):  # with h5py and pillow: the extra `train`
     pytest.importorskip(extra)
@@ -217,6 +218,17 @@ def test_a_run_may_go_on_elsewhere(trained, bars, tmp_path):
     mine, numpys = contents(run)["history"], contents(trained)["history"]
     assert mine[:3] == numpys[:3]
     np.testing.assert_allclose(mine[3].train_loss, numpys[3].train_loss, rtol=1e-2)
+
+
+def test_images_are_normalised_by_the_training_part():
+    digits = load("digits")
+    normalisation = _training.Normalisation.of(digits)
+    scaled = normalisation.scaled(digits.train_x)
+    assert (scaled.min(), scaled.max(), scaled.dtype) == (0, 1, np.float32)
+    normalised = normalisation.normalised(scaled)
+    assert normalised.dtype == np.float32
+    np.testing.assert_allclose(normalised.mean(dtype=np.float64), 0, atol=1e-6)
+    np.testing.assert_allclose(normalised.std(dtype=np.float64), 1, rtol=1e-6)
 
 
 def test_held_out_images_replace_the_test_images(bars, tmp_path, capsys):

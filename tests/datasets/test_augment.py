@@ -64,6 +64,29 @@ def test_zoom_and_rotation_keep_the_middle():
     assert abs(changed - images).max() > 0.1
 
 
+def test_the_map_is_a_rotation_after_a_stretch():
+    """Read the matrix off two ramps, which bilinear sampling keeps exactly."""
+    rows, columns = np.mgrid[:33, :33].astype(np.float32) - 16
+    ramps = np.repeat(np.stack([rows, columns], axis=-1)[None], 200, axis=0)
+    rng = np.random.default_rng(0)
+    changed = random_affine(ramps, rng, rotation=40, zoom=0.4, stretch=0.3, shift=2, mirror=True)
+    middle = changed[:, 16, 16]
+    along_rows, along_columns = changed[:, 17, 16] - middle, changed[:, 16, 17] - middle
+    np.testing.assert_allclose((along_rows * along_columns).sum(axis=1), 0, atol=1e-4)
+    lengths = [np.log(np.linalg.norm(each, axis=1)) for each in (along_rows, along_columns)]
+    for values, largest in (
+        ((lengths[0] + lengths[1]) / 2, 0.4),  # zoom
+        (lengths[1] - lengths[0], 0.3),  # stretch
+        (np.degrees(np.arctan2(along_columns[:, 0], abs(along_columns[:, 1]))), 40),
+        (middle[:, 0], 2),
+        (middle[:, 1], 2),
+    ):
+        assert 0.9 * largest < values.max() < 1.001 * largest
+        assert 0.9 * largest < -values.min() < 1.001 * largest
+    determinants = np.linalg.det(np.stack([along_rows, along_columns], axis=-1))
+    assert 60 < (determinants < 0).sum() < 140  # the mirrored ones
+
+
 def test_light_is_a_factor_a_channel_and_an_offset():
     images = np.random.default_rng(0).random((30, 5, 5, 3)).astype(np.float32)
     rng = np.random.default_rng(1)
