@@ -95,7 +95,7 @@ def recipe(model: str, data: Dataset) -> Recipe:
         brightness=0.075,
     )
     return Recipe(
-        epochs=30,
+        epochs=60,
         batch_size=36,
         learning_rate=3e-3,
         weight_decay=0.05,
