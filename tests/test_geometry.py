@@ -61,11 +61,11 @@ def test_segments_spell_the_padded_axis(size, padding, mode):
     if mode == "reflect" and max(padding) >= size:
         return
     cells = []
-    for kind, start, stop, count in geometry.padding_segments(size, before, after, mode):
-        run = list(range(start, stop))
+    for segment in geometry.padding_segments(size, before, after, mode):
+        run, count = list(range(segment.start, segment.stop)), segment.count
         spelt = {"copy": run, "flip": run[::-1], "repeat": run * count, "zeros": [None] * count}
-        assert len(spelt[kind]) == count
-        cells += spelt[kind]
+        assert len(spelt[segment.kind]) == count
+        cells += spelt[segment.kind]
     wanted = [oracle.source(place, size, mode) for place in range(-before, size + after)]
     assert cells == wanted
 

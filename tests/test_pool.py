@@ -234,9 +234,14 @@ def test_average_agrees_with_pytorch_and_loops(xp, dtype, values, bound, count_i
     run_cases(xp, pool_cases(), check)
 
 
-@pytest.mark.parametrize("kernel", [(4,), (2, 4), (2, 2, 2)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize(
+    ("kernel", "layout", "dtype"),
+    [
+        ((4,), "channels_last", "complex128"),
+        ((2, 4), "channels_first", "float64"),
+        ((2, 2, 2), "channels_last", "float64"),
+    ],
+)
 def test_average_and_its_gradient_are_adjoint_exactly(xp, kernel, layout, dtype):
     """Windows of a power of two, so that the averages of whole numbers are exact."""
     rng = np.random.default_rng(0)
@@ -353,20 +358,18 @@ BACKWARD = {
 
 @pytest.mark.parametrize("kind", FORWARD)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_results_keep_the_dtype(xp, kind, dtype):
-    """`call` compares the dtypes; the values agree with those of double precision."""
+def test_results_keep_the_dtype(xp, np_backend, kind, dtype):
+    """`call` compares the dtypes; the values agree with NumPy's in double precision."""
     if not xp.has(dtype):
         pytest.skip(f"{xp.name} has no {dtype}")
     bound = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1e-6, "float64": 1e-15}[dtype]
     rng = np.random.default_rng(0)
     x = whole(rng, (2, 4, 4, 3))
     y = FORWARD[kind](xp, xp.asarray(x, dtype))
-    wide = FORWARD[kind](xp, xp.asarray(x))
-    assert relative_error(xp.to_numpy(y), xp.to_numpy(wide)) <= bound
+    assert relative_error(xp.to_numpy(y), FORWARD[kind](np_backend, x)) <= bound
     dy = whole(rng, y.shape)
     dx = BACKWARD[kind](xp, xp.asarray(dy, dtype), xp.asarray(x, dtype))
-    wide = BACKWARD[kind](xp, xp.asarray(dy), xp.asarray(x))
-    assert relative_error(xp.to_numpy(dx), xp.to_numpy(wide)) <= bound
+    assert relative_error(xp.to_numpy(dx), BACKWARD[kind](np_backend, dy, x)) <= bound
 
 
 @pytest.mark.parametrize("kind", FORWARD)
@@ -381,13 +384,10 @@ def test_empty_batches(xp, kind):
 def test_two_runs_are_equal(xp, kind):
     rng = np.random.default_rng(0)
     x, dy = xp.asarray(normal(rng, (2, 4, 4, 3))), xp.asarray(normal(rng, (2, 3, 3, 3)))
-    for _ in range(2):
-        np.testing.assert_array_equal(
-            xp.to_numpy(FORWARD[kind](xp, x)), xp.to_numpy(FORWARD[kind](xp, x))
-        )
-        np.testing.assert_array_equal(
-            xp.to_numpy(BACKWARD[kind](xp, dy, x)), xp.to_numpy(BACKWARD[kind](xp, dy, x))
-        )
+    once, again = (xp.to_numpy(FORWARD[kind](xp, x)) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    once, again = (xp.to_numpy(BACKWARD[kind](xp, dy, x)) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
 
 
 def test_half_precision_is_accumulated_in_single(xp):
