@@ -40,7 +40,11 @@ Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:0; see any
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
-    result = typer.main.get_command(app).main(arguments, prog_name="anyconv", standalone_mode=False)
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(arguments, prog_name="anyconv", standalone_mode=False)
+    except typer.Abort:  # what it makes of Ctrl-C
+        raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0
 
 

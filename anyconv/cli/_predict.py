@@ -39,6 +39,8 @@ def read_image(
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as file:
             upright = ImageOps.exif_transpose(file)
+            if upright.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             # Transparent pixels have any colour at all: lay the picture on white first.
             if channels != 4 and upright.has_transparency_data:
                 layer = upright.convert("RGBA")

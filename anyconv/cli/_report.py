@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from anyconv.datasets import Dataset
@@ -21,15 +21,14 @@ def train_with_progress(trainer: Trainer, folder: RunFolder, console: Console) -
     """Run the epochs that are left, with a bar for each image, and save after each epoch."""
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=16),
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
     images = len(trainer.data.train_x)
     total = images * trainer.recipe.epochs
     done = images * len(trainer.history)
-    with Progress(*columns, console=console, refresh_per_second=5) as progress:
+    with Progress(*columns, console=console, refresh_per_second=5, transient=True) as progress:
         task = progress.add_task("", total=total, completed=done, epoch="", numbers="")
         while not trainer.finished:
             epoch = f"{len(trainer.history) + 1}/{trainer.recipe.epochs}"
@@ -37,7 +36,7 @@ def train_with_progress(trainer: Trainer, folder: RunFolder, console: Console) -
 
             def on_batch(count: int, loss: float, accuracy: float) -> None:
                 speed = progress.tasks[0].speed or 0.0
-                numbers = f"loss {loss:.3f} accuracy {accuracy:6.2%} {speed:,.0f} images/s"
+                numbers = f"loss {loss:.3f} accuracy {accuracy:.1%} {speed:,.0f} images/s"
                 progress.update(task, advance=count, numbers=numbers)
 
             result = trainer.run_epoch(on_batch)

@@ -80,6 +80,13 @@ def test_predict_lays_transparent_pictures_on_white(trained, tmp_path):
     np.testing.assert_array_equal(pixels, np.full((8, 8, 1), 255))
 
 
+def test_predict_scales_pictures_of_sixteen_bits(trained, tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((16, 16), 40_000, dtype=np.uint16)).save(path)
+    pixels = _app.read_image(path, _app.RunFolder(trained).configuration())
+    np.testing.assert_array_equal(pixels, np.full((8, 8, 1), 40_000 >> 8))
+
+
 def test_pixels_come_in_the_range_of_the_training_images(tmp_path):
     assert main(["train", "--backend", "numpy", "--epochs", "1", "--output", f"{tmp_path}/r"]) == 0
     path = tmp_path / "white.png"
@@ -291,6 +298,15 @@ def test_an_error_nobody_foresaw_is_one_line_too(monkeypatch, capsys, bars):
     monkeypatch.setenv("ANYCONV_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main(["train", "--data", str(bars)])
+
+
+def test_ctrl_c_outside_training_leaves_no_traceback(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_app, "_load", interrupted)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err in ("", "anyconv: interrupted\n")  # as typer's version has it
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich", "h5py", "matplotlib", "PIL"])
