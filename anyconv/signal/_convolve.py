@@ -85,9 +85,7 @@ def convolve(
     >>> coils.shape
     (8, 36, 36)
     """
-    return _filtering.forward(
-        _filtering.flip, data, filt, mode, strides, multi_channel, algorithm
-    )
+    return _filtering.forward(_filtering.flip, data, filt, mode, strides, multi_channel, algorithm)
 
 
 def convolve_data_adjoint(

@@ -167,9 +167,9 @@ def correlate_filter_adjoint(
     --------
     >>> import numpy as np
     >>> from anyconv.signal import correlate_filter_adjoint
-    >>> output, data = np.asarray([1.0, 0.0, 0.0, 2.0]), np.asarray([1.0, 2.0, 3.0j])
+    >>> output, data = np.asarray([1.0, 0.0, 0.0, 2.0]), np.asarray([1.0j, 2.0, 3.0j])
     >>> correlate_filter_adjoint(output, data, (2,))
-    array([0.+6.j, 1.+0.j])
+    array([0.+6.j, 0.+1.j])
     """
     return _filtering.filter_adjoint(
         _filtering.conjugate, output, data, filt_shape, mode, strides, multi_channel, algorithm

@@ -11,9 +11,9 @@ Both changes undo themselves, so the adjoint in the filter is `change(core*_w(y,
 
 from collections.abc import Callable, Sequence
 
+from anyconv import conv_backward_input, conv_backward_weight, conv_forward
 from anyconv._namespace import array_namespace
 from anyconv._typing import Array, Namespace
-from anyconv.conv import conv_backward_input, conv_backward_weight, conv_forward
 from anyconv.signal._sizes import Sizes, resolve
 
 Change = Callable[[Array, int, Namespace], Array]

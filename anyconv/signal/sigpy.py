@@ -1,9 +1,7 @@
 """SigPy's convolution on anyconv: NumPy arrays faster, CuPy arrays without cuDNN.
 
-    import sigpy
-    from anyconv.signal.sigpy import install
-
-    install()  # sigpy.convolve, sigpy.linop.ConvolveData, sigpy.mri.app.JsenseRecon use anyconv now
+After `install()`, `sigpy.convolve` and its adjoints, and with them `sigpy.linop.ConvolveData` and
+`sigpy.mri.app.JsenseRecon`, compute with `anyconv.signal`.
 """
 
 import inspect
