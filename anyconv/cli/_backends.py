@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -116,7 +117,9 @@ def _namespace(name: str) -> Any:
 def _devices(name: str, xp: Any) -> dict[str, Any]:
     """Return the devices a library sees, by labels such as cpu and cuda:0."""
     try:
-        listed = xp.__array_namespace_info__().devices()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of devices that PyTorch has, but not for long
+            listed = xp.__array_namespace_info__().devices()
     except Exception as error:  # CuPy without a driver raises an error of its own
         raise CommandError(f"{name} finds no device: {_first_line(error)}") from error
     found = {}

@@ -16,6 +16,7 @@ _GENUINE = {
         "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
     ),
 }
+_DIGITS = "39255a90cdcef6db6bbf6739ecaa1ca32c12a94296c60891165630408396a124"
 _SIGNS_TRAIN = ("train_signs.h5", "train_signs_from_jpg.h5")
 _SIGNS_TEST = "test_signs.h5"
 _SIGNS_SHAPE = (64, 64, 3)
@@ -202,6 +203,9 @@ def _source(path: Path) -> Source:
             f"{path.name} is not the course's own file: {path.stat().st_size:,} bytes with sha256 "
             f"{found[:12]}..., the genuine one has {size:,} with {expected[:12]}...",
         )
+    if found == _DIGITS:
+        note = f"{path.name} is the UCI handwritten digits (CC BY 4.0, doi 10.24432/C50P49)"
+        return Source(path.name, found, True, note)
     if path.name in _SIGNS_TRAIN:
         note = f"{path.name} is not the course's own file but rebuilt from JPEG photographs"
         return Source(path.name, found, False, note)

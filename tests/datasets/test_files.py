@@ -60,6 +60,11 @@ def test_digits_are_those_of_scikit_learn():
     ours = load_digits()
     assert ours.maximum == 16
     assert ours.classes == tuple("0123456789")
+    (source,) = ours.sources
+    assert source.genuine
+    assert source.note == (
+        "digits.h5 is the UCI handwritten digits (CC BY 4.0, doi 10.24432/C50P49)"
+    )
     assert ours.train_x.dtype == np.uint8 and ours.train_y.dtype == np.int64
 
     def rows(x, y):
