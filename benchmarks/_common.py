@@ -64,24 +64,30 @@ def measure(
     wait: Wait | Mapping[str, Wait] = lambda result: result,
     repeat: int = 5,
     least_seconds: float = 0.02,
+    patience: float = 5.0,
 ) -> dict[str, Timing]:
     """Time functions in turn, A B C A B C ..., after a warm-up of each.
 
     A short function is called until `least_seconds` have passed, and the mean of these calls is one
     sample. `wait` is called with the last result of a sample before the clock is read, to wait for
-    what a GPU or a thread of another library has still to do; one for all, or one for each name.
+    what a GPU or a thread of another library has still to do; one for all, or one for each name. A
+    function whose call takes longer than `patience`, in seconds, is sampled once.
     """
     waits = wait if isinstance(wait, Mapping) else dict.fromkeys(functions, wait)
-    calls = {}
+    calls: dict[str, int] = {}
+    samples: dict[str, list[float]] = {name: [] for name in functions}
     for name, run in functions.items():
         for _ in range(2):  # the second is not slowed by compilers and allocators
             once = _sample(run, waits[name], 1)
-        calls[name] = max(1, math.ceil(least_seconds / max(once, 1e-7)))
-    samples: dict[str, list[float]] = {name: [] for name in functions}
+        if once <= patience:
+            calls[name] = max(1, math.ceil(least_seconds / max(once, 1e-7)))
+        else:
+            samples[name].append(once)
     for _ in range(repeat):
-        for name, run in functions.items():
+        for name, count in calls.items():
+            run = functions[name]
             _sample(run, waits[name], 1)  # the caches are those of this function's own calls
-            samples[name].append(_sample(run, waits[name], calls[name]))
+            samples[name].append(_sample(run, waits[name], count))
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}
 
 
