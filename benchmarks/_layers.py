@@ -143,7 +143,7 @@ def _depthwise(family: str, n: int, size: int, c: int, k: int, stride: int = 1) 
     return Layer(family, n, (size, size), c, c, (k, k), stride, padding=k // 2, groups=c)
 
 
-# He et al., arXiv:1512.03385, table 1. Version 1.5 has the stride in the 3x3 convolution of a stage's
+# He et al., arXiv:1512.03385, table 1. Version 1.5 strides in the 3x3 convolution of a stage's
 # first block, not in the 1x1 before it. A shape that occurs several times stands here once.
 RESNET50 = _square(
     "ResNet-50",

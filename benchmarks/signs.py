@@ -4,10 +4,10 @@
 
 The pictures are the test photographs of SIGNS, hands that show 0 to 5, from `../shared/signs`;
 where these are not at hand, the digits that come with the project. The layers are those of the
-course's network. For each library and dtype the table shows how far the result and every gradient are from
-NumPy's in float64 (the Frobenius norm of the difference over that of the reference), how many of
-the max pools' winners are others (two cells of a window may be equal but for rounding), and the
-time of one pass forward and back.
+course's network. For each library and dtype the table shows how far the result and every gradient
+are from NumPy's in float64 (the Frobenius norm of the difference over that of the reference), how
+many of the max pools' winners are others (two cells of a window may be equal but for rounding), and
+the time of one pass forward and back.
 """
 
 from __future__ import annotations
