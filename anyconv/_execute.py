@@ -15,6 +15,7 @@ from anyconv._namespace import (
     add_at,
     array_namespace,
     device,
+    has_out,
     is_lazy_blocks,
     is_traced,
     map_batch,
@@ -40,10 +41,31 @@ def run_forward(plan: Plan, x: Array, w: Array, b: Array | None, *, xp: Namespac
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
-            y[_box(block)] = _outputs(plan, block, x, weights, bias, xp=xp)
+            if plan.writes_in_place and has_out(xp):
+                _write_outputs(plan, block, x, weights, bias, y, xp=xp)
+            else:
+                y[_box(block)] = _outputs(plan, block, x, weights, bias, xp=xp)
 
     share(work, plan.blocks, plan.workers)
     return y
+
+
+def _write_outputs(
+    plan: Plan,
+    block: Block,
+    x: Array,
+    weights: Sequence[Array],
+    bias: Array | None,
+    y: Array,
+    *,
+    xp: Namespace,
+) -> None:
+    """The outputs of one block, multiplied straight into the rows of y where they belong."""
+    algorithm = plan.template.resized(block.shape)
+    target = y[_box(block)]
+    algorithm.forward_into(target, _inputs(plan, block, algorithm, x, xp=xp), weights, xp=xp)
+    if bias is not None:
+        xp.add(target, bias, out=target)
 
 
 def _outputs(

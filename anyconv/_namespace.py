@@ -272,16 +272,22 @@ def index_dtype(xp: Namespace) -> DType:
 
 
 def constant(
-    matrix: tuple[tuple[float, ...], ...], dtype: DType, where: Device, *, xp: Namespace
+    table: Callable[..., Any], sizes: tuple[int, ...], dtype: DType, where: Device, *, xp: Namespace
 ) -> Array:
-    """A matrix of numbers as an array, kept for the next call (but never a traced one)."""
+    """The array of `table(*sizes)`, kept for the next call (but never a traced one)."""
     if is_traced(xp):
-        return xp.asarray(matrix, dtype=dtype, device=where)
-    return _kept_constant(matrix, dtype, where, xp)
+        return xp.asarray(table(*sizes), dtype=dtype, device=where)
+    return _kept_constant(table, sizes, dtype, where, xp)
 
 
 @lru_cache(maxsize=256)
 def _kept_constant(
-    matrix: tuple[tuple[float, ...], ...], dtype: DType, where: Device, xp: Namespace
+    table: Callable[..., Any], sizes: tuple[int, ...], dtype: DType, where: Device, xp: Namespace
 ) -> Array:
-    return xp.asarray(matrix, dtype=dtype, device=where)
+    return xp.asarray(table(*sizes), dtype=dtype, device=where)
+
+
+@lru_cache
+def complex_dtype(xp: Namespace, dtype: DType) -> DType:
+    """The complex dtype of the same precision."""
+    return xp.result_type(dtype, xp.complex64)

@@ -11,7 +11,7 @@ from itertools import product
 from math import prod
 from typing import Literal, NamedTuple
 
-from anyconv._algorithms import Algorithm, algorithm_named
+from anyconv._algorithms import Algorithm, Tiled, algorithm_named
 from anyconv._geometry import Pairs, Phase, Problem, WindowGeometry, phases
 from anyconv._namespace import (
     accumulator,
@@ -27,8 +27,10 @@ from anyconv._typing import Array, DType, Namespace, Shape
 
 Operation = Literal["forward", "input", "weight"]
 
-# What one worker's block may hold on the CPU, so that it stays in the core's own cache.
-CACHED_BYTES = 2**20
+# What one worker's block may hold on the CPU: windows as much as stays in the core's own cache,
+# tiles, which are touched more often than they are fetched, as much as stays in the shared one.
+CACHED_BYTES = 2**21
+CACHED_TILE_BYTES = 12 * 2**20
 # Fewer rows than this make a matrix product slow, however well they fit.
 FEWEST_ROWS = 128
 # Below this many multiply-adds a call is cheaper than handing it to another thread.
@@ -143,6 +145,18 @@ class Plan:
         boxes = tuple(product(*axes))
         return tuple(Block(part, box) for part in images for box in boxes)
 
+    @cached_property
+    def writes_in_place(self) -> bool:
+        """Whether each block's outputs are contiguous rows that a product can be written into."""
+        if not self.template.output_is_reshape or self.problem.groups > 1:
+            return False
+        if self.traits.product_bytes != self.traits.element_bytes:
+            return False
+        sizes = (self.problem.images, *self.problem.geometry.output)
+        box = (self.images_per_block, *self.template.windows.output)
+        partial = [axis for axis, (b, size) in enumerate(zip(box, sizes, strict=True)) if b < size]
+        return not partial or all(b == 1 for b in box[: partial[-1]])
+
     @property
     def bytes_moved(self) -> int:
         """The bytes of inputs, weights and outputs, each counted once."""
@@ -226,9 +240,7 @@ def _choose(
 def _worth_phases(problem: Problem) -> bool:
     """Whether an input gradient is better made of stride-one convolutions than of a fold."""
     geometry = problem.geometry
-    return prod(geometry.stride) == 1 or all(
-        k > s for k, s in zip(geometry.kernel, geometry.stride, strict=True)
-    )
+    return prod(min(k, s) for k, s in zip(geometry.kernel, geometry.stride, strict=True)) <= 16
 
 
 def _phase_problems(problem: Problem) -> Iterator[tuple[tuple[Phase, ...], Problem]]:
@@ -286,7 +298,8 @@ def _blocks(
             count = -(-problem.images // images) * prod(
                 -(-o // b) for o, b in zip(problem.geometry.output, box, strict=True)
             )
-            if rows <= FEWEST_ROWS or (block <= CACHED_BYTES and count >= workers):
+            cached = CACHED_TILE_BYTES if isinstance(template, Tiled) else CACHED_BYTES
+            if rows <= FEWEST_ROWS or (block <= cached and count >= workers):
                 break
         axis = next((axis for axis, size in enumerate(box) if size > 1), None)
         if images > 1:

@@ -1,13 +1,14 @@
 """The algorithms: each three linear maps beside their adjoints."""
 
 from anyconv._algorithms._bilinear import Algorithm
+from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms.fft import Fft
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.taps import DepthwiseTaps, Taps
 from anyconv._algorithms.winograd import Winograd
 from anyconv._geometry import Problem
 
-__all__ = ["ALGORITHM_NAMES", "Algorithm", "algorithm_named"]
+__all__ = ["ALGORITHM_NAMES", "Algorithm", "Tiled", "algorithm_named"]
 
 _BY_NAME: dict[str, type[Algorithm]] = {
     "gemm": Gemm,

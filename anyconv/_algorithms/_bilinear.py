@@ -108,14 +108,12 @@ class Algorithm(ABC):
             total = m if total is None else _add(total, m, xp=xp)
         return self.output(total, x.shape[0], xp=xp)
 
-    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> bool:
-        """Multiply straight into the outputs; False, and nothing done, where that cannot be."""
-        if not (self.output_is_reshape and self.groups == 1 and has_out(xp)):
-            return False
-        target = xp.reshape(y, (1, -1, y.shape[-1]), copy=False)
+    def forward_into(
+        self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace
+    ) -> None:
+        """The same, multiplied straight into contiguous rows y; where A is a reshape alone."""
         (data,) = self.data(x, xp=xp)
-        xp.matmul(data, weights[0], out=target)
-        return True
+        xp.matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])))
 
     def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The gradient of one slab, from the block's output gradient."""

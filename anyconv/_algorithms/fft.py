@@ -2,24 +2,36 @@
 
 The product of one spectrum with the conjugate of another is the transform of their correlation. A
 tile as large as the output is the whole transform, smaller ones are blocks. The adjoints are taken
-with the inner product of the frequency domain that makes the transform unitary (Parseval), so that
-of `rfftn` is `irfftn`, and no scale is left over.
+with the inner product of the frequency domain that makes the transform unitary (Parseval), where a
+frequency of a real array counts for its conjugate too; so that of the transform is its inverse.
+
+All transforms are unitary (`norm="ortho"`); the product of two spectra then lacks a factor, which the
+weight's brings. (NumPy's transforms in single precision are ten times as fast for it.) A short one
+is a matrix product with its roots of unity: libraries multiply matrices so much faster than they
+transform along many short axes that the logarithm does not pay, and only the cells that are wanted
+are read and written, every stride-th output, every dilation-th tap.
 
 M. Mathieu, M. Henaff, Y. LeCun, "Fast training of convolutional networks through FFTs",
 arXiv:1312.5851.
 """
 
+from cmath import exp, pi
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from math import log2, prod
+from math import log2, prod, sqrt
 from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._tiled import Tiled
 from anyconv._geometry import Problem, Windows, effective_kernel_size
-from anyconv._namespace import device, set_at
+from anyconv._namespace import complex_dtype, constant, device, set_at
 from anyconv._typing import Array, Index, Namespace, Shape
+
+# An axis this long or shorter is transformed by a matrix product.
+SHORT = 48
+# What a step of the library's transform costs, in multiplications of a matrix product.
+TRANSFORM_STEP = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +58,7 @@ class Fft(Tiled):
     @property
     def points(self) -> int:
         """The frequencies of one tile."""
-        *others, last = self.sizes
-        return prod(others) * (last if self.is_complex else last // 2 + 1)
+        return prod(self._frequencies)
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The tiles and their spectra, once each before and after the products."""
@@ -68,29 +79,33 @@ class Fft(Tiled):
 
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
         """The spectrum of each tile."""
-        return self._flat(self._spectrum(tiles, xp=xp), xp=xp)
+        return self._spectrum(tiles, self._all, xp=xp)
 
     def transform_data_adjoint(self, points: Array, *, xp: Namespace) -> Array:
         """The cells of each tile."""
-        cells = tuple(slice(0, size) for size in self.tiles.kernel)
-        return self._cells(points, xp=xp)[(*cells, ...)]
+        return self._cells(points, self._all, xp=xp)
 
     def transform_weight(self, w: Array, *, xp: Namespace) -> Array:
         """The conjugate of the spectrum (of the conjugate), which is linear in w."""
-        w = conjugate(w, xp=xp)
-        return xp.conj(self._flat(self._spectrum(_spread(w, self._taps, xp=xp), xp=xp), xp=xp))
+        spectrum = self._spectrum(conjugate(w, xp=xp), self._taps, xp=xp)
+        return xp.conj(spectrum) * sqrt(prod(self.sizes))
 
     def transform_weight_adjoint(self, points: Array, *, xp: Namespace) -> Array:
         """Back, at the taps."""
-        return conjugate(self._cells(xp.conj(points), xp=xp)[(*self._taps, ...)], xp=xp)
+        points = xp.conj(points) * sqrt(prod(self.sizes))
+        return conjugate(self._cells(points, self._taps, xp=xp), xp=xp)
 
     def transform_output(self, points: Array, *, xp: Namespace) -> Array:
         """The correlation of each tile, where a window starts."""
-        return self._cells(points, xp=xp)[(*self._starts, ...)]
+        return self._cells(points, self._starts, xp=xp)
 
     def transform_output_adjoint(self, tiles: Array, *, xp: Namespace) -> Array:
         """The spectrum of the outputs, each where its window starts."""
-        return self._flat(self._spectrum(_spread(tiles, self._starts, xp=xp), xp=xp), xp=xp)
+        return self._spectrum(tiles, self._starts, xp=xp)
+
+    @property
+    def _all(self) -> tuple[slice, ...]:
+        return tuple(slice(0, size, 1) for size in self.tiles.kernel)
 
     @property
     def _taps(self) -> tuple[slice, ...]:
@@ -102,20 +117,72 @@ class Fft(Tiled):
         axes = zip(self.tile, self.windows.stride, strict=True)
         return tuple(slice(0, s * (m - 1) + 1, s) for m, s in axes)
 
-    def _spectrum(self, a: Array, *, xp: Namespace) -> Array:
-        axes = tuple(range(len(self.sizes)))
-        transform = xp.fft.fftn if self.is_complex else xp.fft.rfftn
-        return transform(a, s=self.sizes, axes=axes)
-
-    def _cells(self, points: Array, *, xp: Namespace) -> Array:
-        axes = tuple(range(len(self.sizes)))
+    @property
+    def _frequencies(self) -> Shape:
+        """Frequencies along each axis; of a real array half of the last axis's tell the others."""
         *others, last = self.sizes
-        shape = (*others, last if self.is_complex else last // 2 + 1, *points.shape[1:])
-        transform = xp.fft.ifftn if self.is_complex else xp.fft.irfftn
-        return transform(xp.reshape(points, shape), s=self.sizes, axes=axes)
+        return (*others, last if self.is_complex else last // 2 + 1)
 
-    def _flat(self, spectrum: Array, *, xp: Namespace) -> Array:
-        return xp.reshape(spectrum, (-1, *spectrum.shape[len(self.sizes) :]))
+    def _spectrum(self, a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+        """`(*cells, rows, channels)`, zero elsewhere, to `(points, rows, channels)`."""
+        rest, rank = a.shape[len(cells) :], len(cells)
+        if max(self.sizes) > SHORT:
+            transform = xp.fft.fftn if self.is_complex else xp.fft.rfftn
+            spectrum = transform(
+                _spread(a, cells, xp=xp), s=self.sizes, axes=tuple(range(rank)), norm="ortho"
+            )
+            return xp.reshape(spectrum, (self.points, *rest))
+        dtype = complex_dtype(xp, a.dtype)
+        a = xp.astype(a, dtype, copy=False)
+        for axis in range(rank - 1, -1, -1):
+            table = (cells[axis].stop, cells[axis].step, self._frequencies[axis], self.sizes[axis])
+            roots = constant(_roots, table, dtype, device(a), xp=xp)
+            a = _along_axis(roots, a, axis, xp=xp)
+        return xp.reshape(a, (self.points, *rest))
+
+    def _cells(self, points: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+        """The inverse, at some cells: `(points, rows, channels)` to `(*cells, rows, channels)`."""
+        rank = len(cells)
+        a = xp.reshape(points, (*self._frequencies, *points.shape[1:]))
+        if max(self.sizes) > SHORT:
+            transform = xp.fft.ifftn if self.is_complex else xp.fft.irfftn
+            axes = tuple(range(rank))
+            return transform(a, s=self.sizes, axes=axes, norm="ortho")[(*cells, ...)]
+        for axis in range(rank):
+            half = not self.is_complex and axis == rank - 1
+            table = (cells[axis].stop, cells[axis].step, self.sizes[axis], half)
+            roots = constant(_inverse_roots, table, a.dtype, device(a), xp=xp)
+            a = _along_axis(roots, a, axis, xp=xp)
+        return a if self.is_complex else xp.real(a)
+
+
+def _along_axis(matrix: Array, a: Array, axis: int, *, xp: Namespace) -> Array:
+    """A matrix applied along one axis."""
+    shape = a.shape
+    flat = xp.reshape(a, (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])))
+    y = xp.matmul(matrix, flat)
+    return xp.reshape(y, (*shape[:axis], matrix.shape[0], *shape[axis + 1 :]))
+
+
+def _roots(stop: int, step: int, frequencies: int, size: int) -> list[list[complex]]:
+    """`exp(-2 pi i f j / size) / sqrt(size)`, a row for each frequency f, a column for each cell j."""
+    unit = [exp(-2j * pi * n / size) / sqrt(size) for n in range(size)]
+    return [[unit[f * j % size] for j in range(0, stop, step)] for f in range(frequencies)]
+
+
+def _inverse_roots(stop: int, step: int, size: int, half: bool) -> list[list[complex]]:
+    """`exp(2 pi i f j / size) / sqrt(size)`, a row for each cell j; pairs of frequencies counted twice.
+
+    Of a `half` spectrum the real part of the result is meant: a frequency stands for its conjugate
+    too, the first and, of an even size, the last excepted.
+    """
+    unit = [exp(2j * pi * n / size) / sqrt(size) for n in range(size)]
+    frequencies = size // 2 + 1 if half else size
+    twice = [half and 0 < f < (size + 1) // 2 for f in range(frequencies)]
+    return [
+        [unit[f * j % size] * (2 if twice[f] else 1) for f in range(frequencies)]
+        for j in range(0, stop, step)
+    ]
 
 
 def _spread(a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
@@ -142,17 +209,15 @@ def _cheapest(problem: Problem) -> tuple[Shape, Shape]:
         for (m, _), outputs in zip(choice, geometry.output, strict=True):
             tiles *= -(-outputs // m)
         size = prod(size for _, size in choice)
-        transform = SLOWER_TRANSFORM * size * log2(size + 1)
-        return tiles * (2 * size * weights + transform * (c + k)) + transform * weights
+        steps = sum(min(2 * size, TRANSFORM_STEP * log2(size)) for _, size in choice)
+        if max(size for _, size in choice) > SHORT:
+            steps = sum(TRANSFORM_STEP * log2(size) for _, size in choice)
+        return size * (tiles * (2 * weights + steps * (c + k)) + steps * weights)
 
     kernel = map(effective_kernel_size, geometry.kernel, geometry.dilation)
     axes = zip(geometry.output, geometry.stride, kernel, strict=True)
     best = min(product(*(_tile_sizes(*axis) for axis in axes)), key=cost)
     return tuple(m for m, _ in best), tuple(size for _, size in best)
-
-
-# A butterfly of a transform costs about so many multiplications of a matrix product.
-SLOWER_TRANSFORM = 4.0
 
 
 def _tile_sizes(outputs: int, stride: int, kernel: int) -> tuple[tuple[int, int], ...]:

@@ -7,12 +7,13 @@ library's fastest routine does it, over all channels and tiles at once. A tile o
 A. Lavin, S. Gray, arXiv:1509.09308.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._tiled import Tiled
-from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrix, kronecker, matrices
+from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrices, Matrix, kronecker, matrices
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import constant, device
 from anyconv._typing import Array, Namespace, Shape
@@ -67,40 +68,64 @@ class Winograd(Tiled):
 
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
         """`B^T d`."""
-        return _apply(self._matrix("data"), tiles, (self.points,), xp=xp)
+        return self._apply(_data, tiles, (self.points,), xp=xp)
 
     def transform_data_adjoint(self, points: Array, *, xp: Namespace) -> Array:
         """`B d`."""
-        return _apply(_transposed(self._matrix("data")), points, self.tiles.kernel, xp=xp)
+        return self._apply(_data_transposed, points, self.tiles.kernel, xp=xp)
 
     def transform_weight(self, w: Array, *, xp: Namespace) -> Array:
         """`G g`."""
-        return _apply(self._matrix("weight"), w, (self.points,), xp=xp)
+        return self._apply(_weight, w, (self.points,), xp=xp)
 
     def transform_weight_adjoint(self, points: Array, *, xp: Namespace) -> Array:
         """`G^T g`."""
-        return _apply(_transposed(self._matrix("weight")), points, self.windows.kernel, xp=xp)
+        return self._apply(_weight_transposed, points, self.windows.kernel, xp=xp)
 
     def transform_output(self, points: Array, *, xp: Namespace) -> Array:
         """`A^T m`."""
-        return _apply(self._matrix("output"), points, self.tile, xp=xp)
+        return self._apply(_output, points, self.tile, xp=xp)
 
     def transform_output_adjoint(self, tiles: Array, *, xp: Namespace) -> Array:
         """`A m`."""
-        return _apply(_transposed(self._matrix("output")), tiles, (self.points,), xp=xp)
+        return self._apply(_output_transposed, tiles, (self.points,), xp=xp)
 
-    def _matrix(self, which: str) -> Matrix:
-        axes = zip(self.tile, self.windows.kernel, strict=True)
-        return kronecker(tuple(getattr(matrices(m, r), which) for m, r in axes))
+    def _apply(
+        self, matrix: Callable[..., Matrix], a: Array, shape: Shape, *, xp: Namespace
+    ) -> Array:
+        """A matrix on the leading axes, `(*, rows, channels) -> (*shape, rows, channels)`."""
+        rows, channels = a.shape[-2:]
+        sizes = (*self.tile, *self.windows.kernel)
+        factor = constant(matrix, sizes, a.dtype, device(a), xp=xp)
+        flat = xp.reshape(a, (factor.shape[1], rows * channels))
+        return xp.reshape(xp.matmul(factor, flat), (*shape, rows, channels))
 
 
-def _transposed(matrix: Matrix) -> Matrix:
-    return tuple(zip(*matrix, strict=True))
+def _data(*sizes: int) -> Matrix:
+    """`B^T` of all axes at once; sizes are those of the tile, then those of the kernel."""
+    return kronecker(tuple(axis.data for axis in _axes(sizes)))
 
 
-def _apply(matrix: Matrix, a: Array, shape: Shape, *, xp: Namespace) -> Array:
-    """A matrix on the leading axes, `(*, rows, channels) -> (*shape, rows, channels)`."""
-    rows, channels = a.shape[-2:]
-    factor = constant(matrix, a.dtype, device(a), xp=xp)
-    flat = xp.reshape(a, (len(matrix[0]), rows * channels))
-    return xp.reshape(xp.matmul(factor, flat), (*shape, rows, channels))
+def _weight(*sizes: int) -> Matrix:
+    return kronecker(tuple(axis.weight for axis in _axes(sizes)))
+
+
+def _output(*sizes: int) -> Matrix:
+    return kronecker(tuple(axis.output for axis in _axes(sizes)))
+
+
+def _data_transposed(*sizes: int) -> Matrix:
+    return tuple(zip(*_data(*sizes), strict=True))
+
+
+def _weight_transposed(*sizes: int) -> Matrix:
+    return tuple(zip(*_weight(*sizes), strict=True))
+
+
+def _output_transposed(*sizes: int) -> Matrix:
+    return tuple(zip(*_output(*sizes), strict=True))
+
+
+def _axes(sizes: tuple[int, ...]) -> tuple[Matrices, ...]:
+    rank = len(sizes) // 2
+    return tuple(map(matrices, sizes[:rank], sizes[rank:]))
