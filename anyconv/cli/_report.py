@@ -79,7 +79,7 @@ def print_confusion(
 def _line(result: EpochResult, epochs: int) -> str:
     return (
         f"epoch {result.epoch:>{len(str(epochs))}}/{epochs}  "
-        f"train loss {result.train_loss:.4f} accuracy {result.train_accuracy:7.2%}  "
-        f"test loss {result.test_loss:.4f} accuracy {result.test_accuracy:7.2%}  "
-        f"{result.images_per_second:,.0f} images/s  {result.seconds:.2f} s"
+        f"train loss {result.train_loss:.3f} {result.train_accuracy:7.2%}  "
+        f"test loss {result.test_loss:.3f} {result.test_accuracy:7.2%}  "
+        f"{result.images_per_second:,.0f} images/s"
     )
