@@ -113,13 +113,31 @@ def relative_error(values: np.ndarray, expected: np.ndarray) -> float:
 def threads(count: int | None) -> Iterator[int]:
     """Hold every library of this process to the same number of cores; None means all of them."""
     count = count or _usable_cores()
-    if hasattr(os, "sched_setaffinity"):
-        # For libraries that ask the system, such as JAX, before they start their threads.
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
-    with threadpool_limits(count, user_api="blas"), anyconv.options(workers=count):
-        yield count
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    with _affinity(count), threadpool_limits(count, user_api="blas"):
+        if torch:
+            torch.set_num_threads(count)
+        try:
+            with anyconv.options(workers=count):
+                yield count
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+@contextmanager
+def _affinity(count: int) -> Iterator[None]:
+    """Show this process so many cores, for libraries that ask the system, such as JAX."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _usable_cores() -> int:
