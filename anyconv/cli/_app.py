@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import anyconv
-from anyconv.datasets import Dataset, DatasetError, load
+from anyconv.datasets import Dataset, load
 from anyconv.nn.models import MODELS
 
 from . import _backends, _recipes
@@ -164,6 +164,8 @@ def _go_on(trainer: Trainer, folder: RunFolder) -> int:
             f"  anyconv train --resume {escape(shlex.quote(str(folder.path)))}"
         )
         return 130
+    # Again: the run may have been killed after its last checkpoint, but before these.
+    folder.write_metrics(trainer.history)
     draw_all(trainer, folder.path)
     last = trainer.history[-1]
     console.print(
@@ -258,9 +260,9 @@ def devices() -> int:
 
 
 def _load(what: str, held_out: float | None) -> Dataset:
-    with told(DatasetError, ImportError):
+    with told(ValueError):
         data = load(what)
-    return data if held_out is None else data.held_out(held_out)
+        return data if held_out is None else data.held_out(held_out)
 
 
 def _free(path: Path) -> Path:

@@ -41,6 +41,7 @@ def train_with_progress(trainer: Trainer, folder: RunFolder, console: Console) -
 
             result = trainer.run_epoch(on_batch)
             folder.save(trainer.state())
+            folder.write_metrics(trainer.history)
             console.print(_line(result, trainer.recipe.epochs))
 
 

@@ -7,7 +7,7 @@ one, never half a file. The checkpoint holds all that a resumed run needs; the r
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ class RunFolder:
         return (self.path / _CHECKPOINT).exists()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint, then the metrics from the history in it."""
+        """Write the checkpoint."""
         with _replacing(self.path / _CHECKPOINT) as beside, h5py.File(beside, "w") as file:
             for group in ("network", "optimizer"):
                 for name, array in state[group].items():
@@ -107,7 +107,9 @@ class RunFolder:
             # Data sets, not attributes: these are limited to 64 KiB, a long history is not.
             for text in ("generator", "history"):
                 file.create_dataset(text, data=np.frombuffer(state[text].encode(), dtype=np.uint8))
-        history = [EpochResult(*row) for row in json.loads(state["history"])]
+
+    def write_metrics(self, history: Sequence[EpochResult]) -> None:
+        """Write a table with a line for each epoch."""
         with (
             _replacing(self.path / _METRICS) as beside,
             beside.open("w", newline="", encoding="utf-8") as out,

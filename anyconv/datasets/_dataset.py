@@ -81,11 +81,16 @@ class Dataset:
         Raises
         ------
         ValueError
-            If `share` is out of range.
+            If `share` is out of range, or leaves one of the parts without images.
         """
         if not 0.0 < share < 1.0:
             raise ValueError(f"`share` must be more than 0 and less than 1, got {share}")
         held = stratified(self.train_y, share, np.random.default_rng(seed))
+        if held.all() or not held.any():
+            raise ValueError(
+                f"`share` must leave images in both parts, {share} holds out {held.sum()} of the "
+                f"{len(held)}"
+            )
         return replace(
             self,
             train_x=self.train_x[~held],

@@ -151,11 +151,15 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint(
     assert_same_bits(run, trained)
 
 
-def test_a_finished_run_is_left_as_it_is(trained, capsys):
-    before = contents(trained)
+def test_a_finished_run_is_only_drawn_again(trained, capsys):
+    before, metrics = contents(trained), (trained / "metrics.csv").read_bytes()
+    for name in ("metrics.csv", *PICTURES):  # as if it had been killed after the last checkpoint
+        (trained / name).unlink()
     assert main(["train", "--resume", str(trained)]) == 0
     assert "after 6 epochs" in capsys.readouterr().out
     assert contents(trained)["history"] == before["history"]
+    assert (trained / "metrics.csv").read_bytes() == metrics
+    assert all((trained / name).exists() for name in PICTURES)
 
 
 @pytest.mark.slow

@@ -149,6 +149,8 @@ def test_held_out_images_come_from_the_training_part():
     assert chosen.digest() != digits.held_out(0.25, seed=4).digest()
     with pytest.raises(ValueError, match=r"`share` must be more than 0 and less than 1, got 1\.0"):
         digits.held_out(1.0)
+    with pytest.raises(ValueError, match=r"in both parts, 0\.001 holds out 0 of the 1438"):
+        digits.held_out(0.001)
 
 
 # ---- SIGNS
