@@ -11,7 +11,8 @@ from itertools import product
 from math import prod
 from typing import Literal, NamedTuple
 
-from anyconv._algorithms import Algorithm, Tiled, algorithm_named
+from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, Tiled, algorithm_named
+from anyconv._costs import CPU, GPU
 from anyconv._geometry import Pairs, Phase, Problem, WindowGeometry, phases
 from anyconv._namespace import (
     accumulator,
@@ -33,6 +34,9 @@ CACHED_BYTES = 2**21
 CACHED_TILE_BYTES = 12 * 2**20
 # Fewer rows than this make a matrix product slow, however well they fit.
 FEWEST_ROWS = 128
+FEWEST_TILES = 32
+# Below this many multiply-adds nothing is won by a transform.
+WORTH_A_TRANSFORM = 2**24
 # Below this many multiply-adds a call is cheaper than handing it to another thread.
 WORTH_A_WORKER = 2**21
 
@@ -200,47 +204,70 @@ def make_plan(
     limits: Options,
 ) -> Plan:
     """The plan of one map of a convolution."""
-    name, reason = _choose(problem, operation, algorithm, traits)
-    chosen = algorithm_named(name, problem)
-    if operation == "input" and _worth_phases(problem):
-        steps = tuple(
-            PhasePlan(parts, make_plan(inner, "forward", name, traits, limits))
-            for parts, inner in _phase_problems(problem)
-        )
+    name, reason = _choose(problem, algorithm, traits, limits)
+    if operation == "input":
+        steps = _phase_plans(problem, algorithm, traits, limits)
         if steps:
-            return Plan(
-                problem,
-                operation,
-                traits,
-                steps[0].plan.template,
-                max(problem.images, 1),
-                steps[0].plan.workers,
-                max(step.plan.workspace for step in steps),
-                reason,
-                steps,
-            )
+            return _rewritten(problem, traits, steps)
+    chosen = algorithm_named(name, problem)
     template, images, workers, workspace = _blocks(problem, operation, chosen, traits, limits)
     return Plan(problem, operation, traits, template, images, workers, workspace, reason)
 
 
-def _choose(
-    problem: Problem, operation: Operation, algorithm: str, traits: Traits
-) -> tuple[str, str]:
+def _choose(problem: Problem, algorithm: str, traits: Traits, limits: Options) -> tuple[str, str]:
     """The algorithm's name and the reason for it."""
     if algorithm != "auto":
         refusal = algorithm_named(algorithm, problem).refusal(problem)
         if refusal:
             raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
         return algorithm, "as asked"
-    if problem.is_depthwise:
-        return "taps", "each channel is convolved apart"
-    return "gemm", "one matrix product"
+    times = {}
+    rates = GPU if traits.runs == "gpu" else CPU
+    names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
+    for name in names:
+        chosen = algorithm_named(name, problem)
+        if chosen.refusal(problem) is None and not _exceeds(problem, chosen, traits, limits):
+            whole = chosen.create(problem, problem.geometry.output, is_complex=traits.is_complex)
+            cost = whole.cost(max(problem.images, 1), problem.in_channels, problem.out_channels)
+            times[name] = rates.nanoseconds(cost, traits.product_bytes)
+    if not times:
+        return "taps", "the workspace holds no other"
+    name = min(times, key=lambda name: times[name])
+    estimates = ", ".join(f"{name} {time / 1e6:.3g} ms" for name, time in times.items())
+    return name, f"estimated {estimates}"
 
 
-def _worth_phases(problem: Problem) -> bool:
-    """Whether an input gradient is better made of stride-one convolutions than of a fold."""
+def _exceeds(problem: Problem, chosen: type[Algorithm], traits: Traits, limits: Options) -> bool:
+    """Whether even the smallest blocks of an algorithm would need more than the workspace."""
+    output = problem.geometry.output if traits.runs == "traced" else (1,) * problem.geometry.rank
+    template = chosen.create(problem, output, is_complex=traits.is_complex)
+    images = problem.images if traits.runs == "traced" else 1
+    block, fixed = _workspace(problem, "weight", template, images, 1, traits)
+    return block + fixed > limits.workspace_bytes
+
+
+def _phase_plans(
+    problem: Problem, algorithm: str, traits: Traits, limits: Options
+) -> tuple[PhasePlan, ...]:
+    """The input gradient as stride-one convolutions of dy; none where a fold does better."""
     geometry = problem.geometry
-    return prod(min(k, s) for k, s in zip(geometry.kernel, geometry.stride, strict=True)) <= 16
+    if prod(min(k, s) for k, s in zip(geometry.kernel, geometry.stride, strict=True)) > 16:
+        return ()
+    return tuple(
+        PhasePlan(parts, make_plan(inner, "forward", algorithm, traits, limits))
+        for parts, inner in _phase_problems(problem)
+    )
+
+
+def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...]) -> Plan:
+    """The plan of an input gradient made of other plans."""
+    first = steps[0].plan
+    reason = f"{len(steps)} of stride one on dy; {first.reason}"
+    workspace = max(step.plan.workspace for step in steps)
+    images = max(problem.images, 1)
+    return Plan(
+        problem, "input", traits, first.template, images, first.workers, workspace, reason, steps
+    )
 
 
 def _phase_problems(problem: Problem) -> Iterator[tuple[tuple[Phase, ...], Problem]]:
@@ -294,18 +321,21 @@ def _blocks(
         if workspace <= limits.workspace_bytes:
             if traits.runs != "workers":
                 break
-            rows = images * prod(box)
             count = -(-problem.images // images) * prod(
                 -(-o // b) for o, b in zip(problem.geometry.output, box, strict=True)
             )
-            cached = CACHED_TILE_BYTES if isinstance(template, Tiled) else CACHED_BYTES
-            if rows <= FEWEST_ROWS or (block <= cached and count >= workers):
+            if _is_small(template, images) or (
+                block <= _cached_bytes(template, fixed) and count >= workers
+            ):
                 break
-        axis = next((axis for axis, size in enumerate(box) if size > 1), None)
+        smaller = tuple(
+            -(-size // (2 * grain)) * grain for size, grain in zip(box, template.grain, strict=True)
+        )
+        axis = next((a for a, (s, b) in enumerate(zip(smaller, box, strict=True)) if s < b), None)
         if images > 1:
             images = -(-images // 2)
         elif axis is not None:
-            box = (*box[:axis], -(-box[axis] // 2), *box[axis + 1 :])
+            box = (*box[:axis], smaller[axis], *box[axis + 1 :])
         elif workspace <= limits.workspace_bytes:
             break
         elif workers > 1:
@@ -316,6 +346,18 @@ def _blocks(
                 f"{template.name!r} on this convolution, got {limits.workspace_bytes:,}"
             )
     return template, images, workers, workspace
+
+
+def _is_small(template: Algorithm, images: int) -> bool:
+    """Whether a block's matrix products have so few rows that fewer would make them slow."""
+    if isinstance(template, Tiled):
+        return images * prod(template.tiles.output) <= FEWEST_TILES
+    return images * prod(template.windows.output) <= FEWEST_ROWS
+
+
+def _cached_bytes(template: Algorithm, fixed: int) -> int:
+    """What a block may hold: as much as a cache does, or as the weights that it makes pass by."""
+    return max(CACHED_TILE_BYTES, fixed) if isinstance(template, Tiled) else CACHED_BYTES
 
 
 def _workspace(

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from anyconv._costs import Cost
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import has_out
 from anyconv._typing import Array, Namespace, Shape
@@ -56,6 +57,11 @@ class Algorithm(ABC):
         """The cells of the slab along each axis, no fewer than the windows cover."""
         return self.windows.input
 
+    @property
+    def grain(self) -> Shape:
+        """The outputs along each axis that a block had better hold a multiple of."""
+        return (1,) * len(self.windows.output)
+
     @abstractmethod
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """Elements held at once beyond the slab and the outputs of one block."""
@@ -63,6 +69,10 @@ class Algorithm(ABC):
     @abstractmethod
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """Elements of all prepared weights."""
+
+    @abstractmethod
+    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+        """The work on so many images."""
 
     @abstractmethod
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
@@ -108,9 +118,7 @@ class Algorithm(ABC):
             total = m if total is None else _add(total, m, xp=xp)
         return self.output(total, x.shape[0], xp=xp)
 
-    def forward_into(
-        self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace
-    ) -> None:
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, multiplied straight into contiguous rows y; where A is a reshape alone."""
         (data,) = self.data(x, xp=xp)
         xp.matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])))

@@ -36,6 +36,11 @@ class Tiled(Algorithm):
         return Windows(size, step, (1,) * len(size), count)
 
     @property
+    def grain(self) -> Shape:
+        """Whole tiles."""
+        return self.tile
+
+    @property
     def reach(self) -> Shape:
         """The input under all tiles, the last of which may hang over the windows."""
         return self.tiles.input

@@ -9,12 +9,12 @@ transposing gives the three matrices: with V_k the n x k Vandermonde matrix of t
 
     A = V_m,   G = D^-1 V_r,   B^T = D V_n^-T
 
-where D only makes the entries of B whole where the points are. The points decide the rounding error:
-(0, 1, -1, 1/2, -2) is half as bad as the usual (0, 1, -1, 2, -2).
+where D only makes the entries of B whole where the points are. The points decide the rounding
+error: (0, 1, -1, 1/2, -2) is half as bad as the usual (0, 1, -1, 2, -2).
 
-A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308, for F(m x m,
-r x r). B. Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution for
-deep neural networks", arXiv:1803.10986, for the points.
+A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308, for F(m x
+m, r x r). B. Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution
+for deep neural networks", arXiv:1803.10986, for the points.
 """
 
 from fractions import Fraction

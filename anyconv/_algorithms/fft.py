@@ -1,15 +1,15 @@
-"""`fft`: tiles in the frequency domain, overlap and save; a large kernel costs no more than a small.
+"""`fft`: tiles in the frequency domain, overlap and save; no kernel costs more than a small one.
 
 The product of one spectrum with the conjugate of another is the transform of their correlation. A
 tile as large as the output is the whole transform, smaller ones are blocks. The adjoints are taken
 with the inner product of the frequency domain that makes the transform unitary (Parseval), where a
 frequency of a real array counts for its conjugate too; so that of the transform is its inverse.
 
-All transforms are unitary (`norm="ortho"`); the product of two spectra then lacks a factor, which the
-weight's brings. (NumPy's transforms in single precision are ten times as fast for it.) A short one
-is a matrix product with its roots of unity: libraries multiply matrices so much faster than they
-transform along many short axes that the logarithm does not pay, and only the cells that are wanted
-are read and written, every stride-th output, every dilation-th tap.
+All transforms are unitary (`norm="ortho"`); the product of two spectra then lacks a factor, which
+the weight's brings. (NumPy's transforms in single precision are ten times as fast for it.) A short
+one is a matrix product with its roots of unity: libraries multiply matrices so much faster than
+they transform along many short axes that the logarithm does not pay, and only the cells that are
+wanted are read and written, every stride-th output, every dilation-th tap.
 
 M. Mathieu, M. Henaff, Y. LeCun, "Fast training of convolutional networks through FFTs",
 arXiv:1312.5851.
@@ -24,6 +24,7 @@ from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._tiled import Tiled
+from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows, effective_kernel_size
 from anyconv._namespace import complex_dtype, constant, device, set_at
 from anyconv._typing import Array, Index, Namespace, Shape
@@ -73,6 +74,22 @@ class Fft(Tiled):
         parts = self.points * (1 if self.is_complex else 2)
         return 2 * parts * in_channels * out_channels // self.groups
 
+    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+        """A complex product for each frequency, and the transforms with their copies."""
+        tiles, points, size = images * prod(self.tiles.output), self.points, prod(self.sizes)
+        c, k = in_channels // self.groups, out_channels // self.groups
+        weights = in_channels * k
+        transformed = tiles * (in_channels + out_channels) + weights
+        multiplies = size * transformed * sum(_steps(self.sizes))
+        parts = 2 * points
+        elements = 6 * parts * transformed
+        if c == 1:
+            elements += 4 * parts * tiles * out_channels
+        else:
+            efficiency = product_efficiency(min(tiles, 64), c, k)
+            multiplies += 4 * points * tiles * weights / efficiency
+        return Cost(multiplies, elements, tiles * prod(self.tiles.kernel), 30)
+
     def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
         """The product of one frequency; with a single channel each, elementwise."""
         return data * weight if data.shape[-1] == 1 else xp.matmul(data, weight)
@@ -87,8 +104,8 @@ class Fft(Tiled):
 
     def transform_weight(self, w: Array, *, xp: Namespace) -> Array:
         """The conjugate of the spectrum (of the conjugate), which is linear in w."""
-        spectrum = self._spectrum(conjugate(w, xp=xp), self._taps, xp=xp)
-        return xp.conj(spectrum) * sqrt(prod(self.sizes))
+        w = w * sqrt(prod(self.sizes))
+        return self._spectrum(w, self._taps, conjugated=True, xp=xp)
 
     def transform_weight_adjoint(self, points: Array, *, xp: Namespace) -> Array:
         """Back, at the taps."""
@@ -123,20 +140,31 @@ class Fft(Tiled):
         *others, last = self.sizes
         return (*others, last if self.is_complex else last // 2 + 1)
 
-    def _spectrum(self, a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
-        """`(*cells, rows, channels)`, zero elsewhere, to `(points, rows, channels)`."""
+    def _spectrum(
+        self,
+        a: Array,
+        cells: tuple[slice, ...],
+        *,
+        conjugated: bool = False,
+        xp: Namespace,
+    ) -> Array:
+        """`(*cells, rows, channels)`, zero elsewhere, to `(points, rows, channels)`.
+
+        `conjugated` takes the roots' conjugates: the conjugate of the spectrum of the conjugate.
+        """
         rest, rank = a.shape[len(cells) :], len(cells)
         if max(self.sizes) > SHORT:
             transform = xp.fft.fftn if self.is_complex else xp.fft.rfftn
-            spectrum = transform(
-                _spread(a, cells, xp=xp), s=self.sizes, axes=tuple(range(rank)), norm="ortho"
-            )
+            a = _spread(conjugate(a, xp=xp) if conjugated else a, cells, xp=xp)
+            spectrum = transform(a, s=self.sizes, axes=tuple(range(rank)), norm="ortho")
+            spectrum = xp.conj(spectrum) if conjugated else spectrum
             return xp.reshape(spectrum, (self.points, *rest))
         dtype = complex_dtype(xp, a.dtype)
         a = xp.astype(a, dtype, copy=False)
         for axis in range(rank - 1, -1, -1):
             table = (cells[axis].stop, cells[axis].step, self._frequencies[axis], self.sizes[axis])
-            roots = constant(_roots, table, dtype, device(a), xp=xp)
+            kind = _conjugate_roots if conjugated else _roots
+            roots = constant(kind, table, dtype, device(a), xp=xp)
             a = _along_axis(roots, a, axis, xp=xp)
         return xp.reshape(a, (self.points, *rest))
 
@@ -165,13 +193,19 @@ def _along_axis(matrix: Array, a: Array, axis: int, *, xp: Namespace) -> Array:
 
 
 def _roots(stop: int, step: int, frequencies: int, size: int) -> list[list[complex]]:
-    """`exp(-2 pi i f j / size) / sqrt(size)`, a row for each frequency f, a column for each cell j."""
+    """`exp(-2 pi i f j / size) / sqrt(size)`: a row a frequency f, a column a cell j."""
     unit = [exp(-2j * pi * n / size) / sqrt(size) for n in range(size)]
     return [[unit[f * j % size] for j in range(0, stop, step)] for f in range(frequencies)]
 
 
+def _conjugate_roots(stop: int, step: int, frequencies: int, size: int) -> list[list[complex]]:
+    """The conjugates of `_roots`."""
+    rows = _roots(stop, step, frequencies, size)
+    return [[root.conjugate() for root in row] for row in rows]
+
+
 def _inverse_roots(stop: int, step: int, size: int, half: bool) -> list[list[complex]]:
-    """`exp(2 pi i f j / size) / sqrt(size)`, a row for each cell j; pairs of frequencies counted twice.
+    """`exp(2 pi i f j / size) / sqrt(size)`: a row a cell j, a column a frequency f.
 
     Of a `half` spectrum the real part of the result is meant: a frequency stands for its conjugate
     too, the first and, of an even size, the last excepted.
@@ -194,6 +228,13 @@ def _spread(a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
     return set_at(xp.zeros(shape, dtype=a.dtype, device=device(a)), index, a, xp=xp)
 
 
+def _steps(sizes: Shape) -> tuple[float, ...]:
+    """What an element's transform costs along each axis, in multiplications of a product."""
+    if max(sizes) <= SHORT:
+        return tuple(2.0 * size for size in sizes)
+    return tuple(TRANSFORM_STEP * log2(size) for size in sizes)
+
+
 @cache
 def _cheapest(problem: Problem) -> tuple[Shape, Shape]:
     """The outputs of a tile along each axis and the sizes of its transform, of the least cost.
@@ -209,9 +250,7 @@ def _cheapest(problem: Problem) -> tuple[Shape, Shape]:
         for (m, _), outputs in zip(choice, geometry.output, strict=True):
             tiles *= -(-outputs // m)
         size = prod(size for _, size in choice)
-        steps = sum(min(2 * size, TRANSFORM_STEP * log2(size)) for _, size in choice)
-        if max(size for _, size in choice) > SHORT:
-            steps = sum(TRANSFORM_STEP * log2(size) for _, size in choice)
+        steps = sum(_steps(tuple(size for _, size in choice)))
         return size * (tiles * (2 * weights + steps * (c + k)) + steps * weights)
 
     kernel = map(effective_kernel_size, geometry.kernel, geometry.dilation)

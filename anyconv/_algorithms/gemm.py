@@ -9,6 +9,7 @@ from math import prod
 from typing import ClassVar
 
 from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
+from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
 from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
@@ -35,6 +36,18 @@ class Gemm(Algorithm):
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """As many as the weights."""
         return self.windows.taps * in_channels * out_channels // self.groups
+
+    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+        """One product, and the windows written and read, in runs as long as a kernel's row."""
+        rows = images * prod(self.windows.output)
+        c, k = in_channels // self.groups, out_channels // self.groups
+        inner = self.windows.taps * c
+        efficiency = product_efficiency(rows, inner, k)
+        copies = rows * inner * self.groups
+        if self.windows.is_pointwise:
+            return Cost(copies * k / efficiency, rows * out_channels, 0, 1)
+        row = self.windows.kernel[-1] if self.windows.dilation[-1] == 1 and self.groups == 1 else 1
+        return Cost(copies * k / efficiency, 2 * copies, copies / (row * c), 4)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """Windows as rows, `(n, *input, g * c) -> (g, rows, taps * c)`."""

@@ -9,6 +9,7 @@ from math import prod
 from typing import ClassVar
 
 from anyconv._algorithms._bilinear import Algorithm, conjugate, join_groups, split_groups
+from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
 from anyconv._namespace import add_at, device
 from anyconv._typing import Array, Namespace
@@ -32,6 +33,16 @@ class Taps(Algorithm):
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """As many as the weights."""
         return self.windows.taps * in_channels * out_channels // self.groups
+
+    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+        """For each tap its inputs copied, a product, and its outputs added."""
+        taps, rows = self.windows.taps, images * prod(self.windows.output)
+        c, k = in_channels // self.groups, out_channels // self.groups
+        efficiency = product_efficiency(rows, c, k)
+        inputs, outputs = taps * rows * in_channels, taps * rows * out_channels
+        contiguous = self.groups == 1 and self.windows.stride[-1] == 1
+        runs = inputs / (c * (self.windows.output[-1] if contiguous else 1))
+        return Cost(inputs * k / efficiency, 2 * inputs + 4 * outputs, runs, 4 * taps)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """The inputs under each tap, `(n, *input, g * c) -> (g, rows, c)`."""
@@ -93,6 +104,11 @@ class DepthwiseTaps(Algorithm):
 
     def _outputs(self, images: int) -> tuple[int, ...]:
         return (images, *self.windows.output)
+
+    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+        """For each tap a product and a sum, element by element."""
+        taps, outputs = self.windows.taps, images * prod(self.windows.output) * out_channels
+        return Cost(0, 6 * taps * outputs, taps * outputs / out_channels, 4 * taps)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """The inputs under each tap, `(n, *input, g) -> (n, *output, g, 1)`."""

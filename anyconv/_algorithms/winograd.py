@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 
 from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrices, Matrix, kronecker, matrices
+from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import constant, device
 from anyconv._typing import Array, Namespace, Shape
@@ -65,6 +66,19 @@ class Winograd(Tiled):
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """One matrix for each point."""
         return self.points * in_channels * out_channels // self.groups
+
+    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+        """A product for each point; the transforms, which are products too, and their copies."""
+        tiles, points, outputs = images * prod(self.tiles.output), self.points, prod(self.tile)
+        c, k = in_channels // self.groups, out_channels // self.groups
+        weights = in_channels * k
+        efficiency = product_efficiency(min(tiles, 256), c, k)
+        transforms = tiles * points * (points * in_channels + outputs * out_channels)
+        multiplies = points * tiles * weights / efficiency + 1.3 * transforms
+        multiplies += weights * points * self.windows.taps
+        elements = tiles * (4 * points * in_channels + (2 * points + 4 * outputs) * out_channels)
+        runs = tiles * (points + outputs)
+        return Cost(multiplies, elements + 4 * points * weights, runs, 20)
 
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
         """`B^T d`."""

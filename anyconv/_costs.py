@@ -1,0 +1,52 @@
+"""What an algorithm costs, and what a machine takes for it: the planner's two kinds of numbers."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """The work of one map of a convolution, all its blocks together.
+
+    `multiplies` are those of matrix products, `elements` are read or written outside of them, in
+    `runs` of neighbours; `calls` are made of the library for each block.
+    """
+
+    multiplies: float
+    elements: float
+    runs: float
+    calls: float
+
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
+        """The cost of both."""
+        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Nanoseconds that a kind of machine takes for each kind of work."""
+
+    multiply: float
+    byte: float
+    run: float
+    call: float
+
+    def nanoseconds(self, cost: Cost, element_bytes: int) -> float:
+        """The time of a cost in single precision; wider elements take longer in proportion."""
+        wide = element_bytes / 4
+        return (
+            cost.multiplies * wide * self.multiply
+            + cost.elements * element_bytes * self.byte
+            + cost.runs * self.run
+            + cost.calls * self.call
+        )
+
+
+# One core of a processor: a matrix product of about 100 GFLOP/s, copies within the cache.
+CPU = Rates(multiply=0.02, byte=0.03, run=8.0, call=4000.0)
+# A large GPU, from its data sheet: 50 TFLOP/s in single precision, 4 TB/s, launches of 10 us.
+GPU = Rates(multiply=4e-5, byte=2.5e-4, run=0.0, call=10_000.0)
+
+
+def product_efficiency(rows: float, inner: float, columns: float) -> float:
+    """The part of its peak that a matrix product reaches: less where a side is thin."""
+    return 1 / ((1 + 4 / rows) * (1 + 8 / inner) * (1 + 6 / columns))
