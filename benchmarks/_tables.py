@@ -99,7 +99,12 @@ def lines(
     """Curves on logarithmic axes, one panel beside the other; `labels` of x and y."""
     plt = _pyplot()
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.6 * len(panels), 3.4), layout="constrained", squeeze=False
+        1,
+        len(panels),
+        figsize=(3.6 * len(panels), 3.4),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
     )
     for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
         for key, points in curves.items():

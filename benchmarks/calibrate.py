@@ -1,0 +1,179 @@
+"""What the planner's cost model must know of a machine: rates of products, bytes and calls.
+
+    python benchmarks/calibrate.py [--backend numpy|cupy|torch] [--dtype float32] [--threads 2]
+        [--quick] [--output FILE.json]
+
+Measured on the backend itself: multiply-adds in a second of matrix products from thin to square,
+alone and in batches of small ones; bytes in a second of a plain copy, of a strided one (as an
+unfolding makes), of an addition in place (as a fold makes) and of a product with a weight for each
+channel; transforms; and what a call costs that computes nothing. One thread on NumPy, as one worker
+sees it, beside all threads. Prints the figures, and the constants to be put in `anyconv/_costs.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from _backends import Array, Backend, load
+from _common import finish, geometric_mean, measure, parser, threads
+from _peaks import copy_bandwidth, product_rate
+from _tables import seconds, show
+
+# rows, inner size, columns: outputs x (taps * channels in) x channels out of common layers
+PRODUCTS = (
+    (128, 64, 64),
+    (128, 576, 64),
+    (1024, 27, 32),
+    (1024, 64, 64),
+    (1024, 576, 64),
+    (1024, 1152, 128),
+    (4096, 64, 256),
+    (4096, 1152, 128),
+    (4096, 512, 2048),
+)
+# batches of small products: the points of Winograd tiles, the frequencies of a transform
+BATCHED = ((16, 196, 64, 64), (36, 196, 64, 64), (36, 49, 256, 256), (2112, 8, 64, 64))
+SMALL, LARGE = 2**15, 2**24  # elements: within a core's cache, beyond all caches
+
+
+def products(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
+    rows = []
+    for m, k, n in PRODUCTS[few]:
+        rate = product_rate(backend, dtype, m, k, n, repeat)
+        rows.append({"what": f"({m}, {k}) @ ({k}, {n})", "kind": "product", "rate": rate})
+    rng = np.random.default_rng(0)
+    for batch, m, k, n in BATCHED[few]:
+        shapes = ((batch, m, k), (batch, k, n))
+        a, b = (backend.asarray(rng.standard_normal(shape), dtype) for shape in shapes)
+        taken = _seconds(backend, backend.xp.matmul, (a, b), repeat)
+        rate = batch * m * k * n / taken
+        what = f"({batch}, {m}, {k}) @ ({batch}, {k}, {n})"
+        rows.append({"what": what, "kind": "batched product", "rate": rate})
+    return rows
+
+
+def passes(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
+    """Bytes in a second, read and written, of what surrounds the products."""
+    xp, rng, rows = backend.xp, np.random.default_rng(0), []
+    item = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}[dtype]
+    for where, elements in (("in cache", SMALL), ("in memory", LARGE))[few]:
+        side = int((elements // 32) ** 0.5)
+        x = backend.asarray(rng.standard_normal((side, side, 32)), dtype)
+        w = backend.asarray(rng.standard_normal(32), dtype)
+        size = side * side * 32 * item
+        cases: list[tuple[str, Callable[..., Any], tuple[Array, ...], int]] = [
+            ("copy", lambda x: xp.asarray(x, copy=True), (x,), 2),
+            ("strided copy", lambda x: xp.asarray(x[1:-1, 1:-1, :], copy=True), (x,), 2),
+            ("sum", lambda x, y: x + y, (x, x), 3),
+            ("product with a weight a channel", lambda x, w: x * w, (x, w), 2),
+        ]
+        for name, function, arrays, crossings in cases:
+            taken = _seconds(backend, function, arrays, repeat)
+            rate = crossings * size / taken
+            rows.append({"what": f"{name}, {where}", "kind": name, "where": where, "rate": rate})
+    return rows
+
+
+def transforms(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
+    """Points in a second times log2 of the points, of real transforms over two axes."""
+    if dtype in ("float16", "bfloat16"):
+        return []
+    rows = []
+    rng = np.random.default_rng(0)
+    for size in (16, 32, 64, 128)[few]:
+        x = backend.asarray(rng.standard_normal((64, size, size)), dtype)
+        taken = _seconds(backend, lambda x: backend.xp.fft.rfftn(x, axes=(1, 2)), (x,), repeat)
+        points = 64 * size * size
+        rate = points * np.log2(size * size) / taken
+        rows.append({"what": f"64 of {size}x{size}", "kind": "transform", "rate": float(rate)})
+    return rows
+
+
+def overhead(backend: Backend, dtype: str, repeat: int) -> list[dict[str, Any]]:
+    """Seconds of a call that computes next to nothing."""
+    x = backend.asarray(np.ones((4, 4)), dtype)
+    cases: dict[str, Callable[..., Any]] = {
+        "x + x": lambda x: x + x,
+        "x @ x": lambda x: x @ x,
+        "reshape": lambda x: backend.xp.reshape(x, (2, 8)),
+    }
+    return [
+        {"what": name, "kind": "call", "seconds": _seconds(backend, function, (x,), repeat)}
+        for name, function in cases.items()
+    ]
+
+
+def _seconds(
+    backend: Backend, function: Callable[..., Any], arrays: tuple[Array, ...], repeat: int
+) -> float:
+    run = backend.compiled(function)
+    taken = measure({"it": lambda: run(*arrays)}, wait=backend.wait, repeat=repeat)
+    return taken["it"].median
+
+
+def constants(rows: list[dict[str, Any]], bandwidth: float) -> dict[str, float]:
+    """The few numbers that sum the table up."""
+
+    def mean(kind: str, where: str | None = None) -> float:
+        chosen = [r["rate"] for r in rows if r["kind"] == kind and r.get("where") in (None, where)]
+        return geometric_mean(chosen)
+
+    return {
+        "multiply_adds_per_second": max(r["rate"] for r in rows if r["kind"] == "product"),
+        "batched_multiply_adds_per_second": mean("batched product"),
+        "cached_bytes_per_second": mean("copy", "in cache"),
+        "strided_bytes_per_second": mean("strided copy", "in cache"),
+        "copied_bytes_per_second": bandwidth,
+        "transformed_points_per_second": mean("transform"),
+        "seconds_per_call": max(r["seconds"] for r in rows if r["kind"] == "call"),
+    }
+
+
+def main() -> int:
+    command = parser(__doc__)
+    command.add_argument("--backend", default="numpy", help="the arrays that are used")
+    command.add_argument("--dtype", default="float32", help="their dtype")
+    command.add_argument("--quick", action="store_true", help="two sizes of each only")
+    options = command.parse_args()
+    few = slice(0, 2) if options.quick else slice(None)
+    found: dict[str, Any] = {}
+    with threads(options.threads) as count:
+        backend = load(options.backend)
+        for used in dict.fromkeys((1, count) if backend.name == "numpy" else (count,)):
+            with threads(used):
+                rows = [
+                    *products(backend, options.dtype, options.repeat, few),
+                    *passes(backend, options.dtype, options.repeat, few),
+                    *transforms(backend, options.dtype, options.repeat, few),
+                    *overhead(backend, options.dtype, options.repeat),
+                ]
+                bandwidth = copy_bandwidth(backend, used, 64 if options.quick else 256)
+            show(
+                f"{backend.name}, {options.dtype}, {used} threads",
+                ["what", "kind", "rate"],
+                [[row["what"], row["kind"], _rate(row)] for row in rows],
+                left=2,
+            )
+            found[str(used)] = {"rows": rows, "constants": constants(rows, bandwidth)}
+        for used, entry in found.items():
+            print(f"# {backend.name}, {options.dtype}, threads: {used}")
+            for name, value in entry["constants"].items():
+                print(f"{name} = {value:.3g}")
+        every = [{"threads": int(n), **row} for n, entry in found.items() for row in entry["rows"]]
+        sums = {n: entry["constants"] for n, entry in found.items()}
+        finish("calibrate", options, count, every, {"constants": sums})
+    return 0
+
+
+def _rate(row: dict[str, Any]) -> str:
+    if "seconds" in row:
+        return seconds(row["seconds"])
+    units = {"product": "G multiply-adds/s", "batched product": "G multiply-adds/s"}
+    unit = units.get(row["kind"], "G points log points/s" if row["kind"] == "transform" else "GB/s")
+    return f"{row['rate'] / 1e9:.2f} {unit}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
