@@ -25,6 +25,7 @@ from anyconv import (
 )
 
 EXACT = ("gemm", "taps")  # no arithmetic but sums of products
+TRANSFORMED = ("winograd", "fft")
 NAMES = ("y", "dx", "dw", "db")
 
 
@@ -77,6 +78,41 @@ def test_every_algorithm_is_exact_on_whole_numbers(xp, algorithm):
             np.testing.assert_array_equal(mine, other, name)
 
     run_cases(xp, conv_cases(), check)
+
+
+@pytest.mark.parametrize("algorithm", TRANSFORMED)
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("complex128", 1e-12)])
+def test_transforms_agree_with_loops_or_refuse(xp, dtype, bound, algorithm):
+    def check(case):
+        arrays = case.arrays(normal, dtype)
+        try:
+            actual = computed(xp, case, arrays, algorithm=algorithm)
+        except ValueError as error:
+            assert f"`algorithm` {algorithm!r} cannot do this" in str(error)  # noqa: PT017
+            return
+        x, w, b, dy = arrays.values()
+        y = oracle.conv_forward(x, w, b, **case.options)
+        assert_close(actual, (y, *oracle.conv_backward(dy, x, w, **case.options)), bound)
+
+    run_cases(xp, conv_cases(), check)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("algorithm", [*EXACT, *TRANSFORMED])
+def test_what_every_algorithm_can_do(xp, algorithm, layout):
+    """Stride and dilation of one, three taps, groups: refused by none."""
+    last = layout == "channels_last"
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, (2, 9, 7, 4)), normal(rng, (3, 3, 2, 6))
+    arrays = (x, w) if last else (np.moveaxis(x, -1, 1), w.transpose(3, 2, 0, 1))
+    options = {"padding": ((1, 2), (0, 1)), "groups": 2, "layout": layout}
+    y = oracle.conv_forward(*arrays, **options)
+    dy = normal(rng, y.shape)
+    wanted = y, *oracle.conv_backward(dy, *arrays, **options)
+    data, weight, gradient = (xp.asarray(array) for array in (*arrays, dy))
+    y = xp.call(conv_forward, data, weight, algorithm=algorithm, **options)
+    found = y, *xp.call(conv_backward, gradient, data, weight, algorithm=algorithm, **options)
+    assert_close([xp.to_numpy(array) for array in found], wanted, 1e-12)
 
 
 @pytest.mark.parametrize("algorithm", EXACT)
