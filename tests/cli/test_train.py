@@ -19,6 +19,7 @@ for extra in ("matplotlib", "rich", "typer"):  # with h5py and pillow: the extra
     pytest.importorskip(extra)
 h5py = pytest.importorskip("h5py")
 Image = pytest.importorskip("PIL.Image")
+_backends = pytest.importorskip("anyconv.cli._backends")
 _run_folder = pytest.importorskip("anyconv.cli._run_folder")
 _training = pytest.importorskip("anyconv.cli._training")
 
@@ -192,11 +193,16 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     assert f"anyconv train --resume '{run}'" in output
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_other_backends_train_to_the_same_losses(backend, bars, tmp_path):
-    pytest.importorskip(backend)
-    for name in ("numpy", backend):
-        options = ["--backend", name, "--device", "cpu", "--epochs", "2"]
+@pytest.mark.parametrize(
+    ("backend", "device"), [("torch", "cpu"), ("jax", "cpu"), ("cupy", "cuda"), ("torch", "cuda")]
+)
+def test_other_backends_train_to_the_same_losses(backend, device, bars, tmp_path):
+    try:
+        _backends.choose(backend, device)
+    except _backends.CommandError as error:
+        pytest.skip(str(error))
+    for name, place in (("numpy", "cpu"), (backend, device)):
+        options = ["--backend", name, "--device", place, "--epochs", "2"]
         output = ["--output", str(tmp_path / name)]
         assert main(["train", "--data", str(bars), *options, *output]) == 0
     mine, numpys = (contents(tmp_path / name)["history"] for name in (backend, "numpy"))
