@@ -5,6 +5,13 @@ PyTorch, JAX, Dask or array-api-strict arrays and they run there.
 """
 
 from anyconv._options import options
+from anyconv.adaptive_pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_backward,
+    adaptive_max_pool_forward,
+)
+from anyconv.avg_pool import avg_pool_backward, avg_pool_forward
 from anyconv.conv import (
     ConvGradients,
     conv_backward,
@@ -16,20 +23,9 @@ from anyconv.conv import (
     conv_transpose_forward,
     plan_conv,
 )
-from anyconv.pool import (
-    adaptive_avg_pool_backward,
-    adaptive_avg_pool_forward,
-    adaptive_max_pool_backward,
-    adaptive_max_pool_forward,
-    avg_pool_backward,
-    avg_pool_forward,
-    lp_pool_backward,
-    lp_pool_forward,
-    max_pool_backward,
-    max_pool_forward,
-    max_unpool_backward,
-    max_unpool_forward,
-)
+from anyconv.lp_pool import lp_pool_backward, lp_pool_forward
+from anyconv.max_pool import max_pool_backward, max_pool_forward
+from anyconv.unpool import max_unpool_backward, max_unpool_forward
 from anyconv.windows import fold, pad, pad_backward, unfold
 
 __all__ = [

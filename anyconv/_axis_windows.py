@@ -1,72 +1,106 @@
 """Windows along one axis, so that pooling over a box is done one axis after another.
 
 A maximum or a sum over a box is that of the maxima or sums of its rows, so a k by k window costs
-2 k steps in place of k * k. Whole numbers only, as in `_geometry`.
+2 k steps in place of k * k. Padding is never made: a step reads the cells under one tap of all
+windows whose tap lies in the input. Whole numbers only, as in `_geometry`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from anyconv._geometry import WindowGeometry, adaptive_windows
 from anyconv._typing import Shape
 
 
-class Group(NamedTuple):
-    """Windows of equal length: the outputs they make, and the cells under each of their taps."""
+class Step(NamedTuple):
+    """The cells of the input under one tap of some windows.
+
+    `opens` where no earlier step has any of these outputs (else one has all of them), `alone` where
+    none has any of these cells.
+    """
+
+    tap: int
+    outputs: slice
+    cells: slice
+    opens: bool
+    alone: bool
+
+
+class Read(NamedTuple):
+    """What a reduction does at once: combine cells with one another, or with the outputs so far."""
 
     outputs: slice
-    taps: tuple[slice, ...]
+    cells: tuple[slice, ...]
+    opens: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxisWindows:
-    """All windows of one axis, in groups of equal length.
+    """All windows of one axis: window j holds the cells `starts[j] + dilation * tap`.
 
-    Tap slices count from the first cell of the axis once `before` and `after` cells are added to
-    it. `counted_after` of the cells after it are the caller's padding, the rest is overhang.
+    There are `taps[j]` of them, some perhaps in padding or beyond. Compared by identity, so that
+    what is kept for a call is found at once.
     """
 
     size: int
-    before: int
-    after: int
-    counted_after: int
-    groups: tuple[Group, ...]
+    starts: Shape
+    taps: Shape
+    dilation: int
+    padding: tuple[int, int]
+    steps: tuple[Step, ...]
 
     @property
     def outputs(self) -> int:
         """The number of windows."""
-        return self.groups[-1].outputs.stop  # type: ignore[no-any-return]
+        return len(self.starts)
 
     @cached_property
-    def inside(self) -> tuple[tuple[tuple[bool, ...], ...], ...]:
-        """For each group, each tap and each output: whether the tap lies in the input."""
-        return tuple(
-            tuple(
-                tuple(0 <= cell - self.before < self.size for cell in _cells(tap))
-                for tap in group.taps
-            )
-            for group in self.groups
-        )
+    def most_taps(self) -> int:
+        """The taps of the longest window."""
+        return max(self.taps)
 
-    def positions(self, group: int, tap: int) -> tuple[int, ...]:
-        """The input cell under a tap of each window of a group, negative or beyond in padding."""
-        return tuple(cell - self.before for cell in _cells(self.groups[group].taps[tap]))
+    @cached_property
+    def reaches_all(self) -> bool:
+        """Whether every window sees the input."""
+        opened = (len(_cells(s.cells)) for s in self.steps if s.opens)
+        return sum(opened) == self.outputs
+
+    @cached_property
+    def covers_all(self) -> bool:
+        """Whether the steps that are `alone` name every cell."""
+        return sum(len(_cells(s.cells)) for s in self.steps if s.alone) == self.size
+
+    @cached_property
+    def reads(self) -> tuple[Read, ...]:
+        """The steps of a reduction, an opening one and the next as one where they can be."""
+        reads: list[Read] = []
+        for step in self.steps:
+            last = reads[-1] if reads else None
+            if last and last.opens and len(last.cells) == 1 and last.outputs == step.outputs:
+                reads[-1] = last._replace(cells=(*last.cells, step.cells))
+            else:
+                reads.append(Read(step.outputs, (step.cells,), step.opens))
+        return tuple(reads)
 
     def counts(self, *, include_padding: bool) -> Shape:
         """For each window the cells in the input, or in the input and its explicit padding."""
-        low = 0 if include_padding else self.before
-        high = self.before + self.size + (self.counted_after if include_padding else 0)
-        return tuple(
-            sum(low <= cell < high for cell in window)
-            for group in self.groups
-            for window in zip(*map(_cells, group.taps), strict=True)
-        )
+        return _counts(self, include_padding)
 
 
-def _cells(tap: slice) -> range:
-    return range(tap.start, tap.stop, tap.step)
+@lru_cache(maxsize=4096)
+def _counts(windows: AxisWindows, include_padding: bool) -> Shape:
+    before, after = windows.padding if include_padding else (0, 0)
+    low, high, step = -before, windows.size + after, windows.dilation
+    return tuple(
+        sum(low <= cell < high for cell in range(start, start + taps * step, step))
+        for start, taps in zip(windows.starts, windows.taps, strict=True)
+    )
+
+
+def _cells(cells: slice) -> range:
+    return range(cells.start, cells.stop, cells.step)
 
 
 def regular(geometry: WindowGeometry) -> tuple[AxisWindows, ...]:
@@ -74,34 +108,72 @@ def regular(geometry: WindowGeometry) -> tuple[AxisWindows, ...]:
     return tuple(
         AxisWindows(
             size,
-            before,
-            max(stop - size, 0),
-            after,
-            (Group(slice(0, outputs), tuple(tap for (tap,) in windows.tap_slices)),),
+            tuple(range(-padding[0], stride * outputs - padding[0], stride)),
+            (kernel,) * outputs,
+            dilation,
+            padding,
+            _steps(_clipped_taps(size, kernel, stride, dilation, padding[0], outputs)),
         )
-        for size, (before, after), (_, stop), outputs, windows in zip(
+        for size, kernel, stride, dilation, padding, outputs in zip(
             geometry.input,
+            geometry.kernel,
+            geometry.stride,
+            geometry.dilation,
             geometry.padding,
-            geometry.covered,
             geometry.output,
-            map(geometry.windows.axis, range(geometry.rank)),
             strict=True,
         )
     )
 
 
 def adaptive(sizes: Iterable[int], outputs: Iterable[int]) -> tuple[AxisWindows, ...]:
-    """The axes of adaptive pooling: equal windows where they divide the axis, else one a group."""
+    """The axes of adaptive pooling: equal windows where they divide the axis, else one by one."""
     return tuple(_adaptive_axis(*axis) for axis in zip(sizes, outputs, strict=True))
 
 
 def _adaptive_axis(size: int, outputs: int) -> AxisWindows:
+    windows = list(adaptive_windows(size, outputs))
+    starts = tuple(start for start, _ in windows)
+    taps = tuple(stop - start for start, stop in windows)
     if size % outputs == 0:
-        length = size // outputs
-        taps = tuple(slice(t, t + length * (outputs - 1) + 1, length) for t in range(length))
-        return AxisWindows(size, 0, 0, 0, (Group(slice(0, outputs), taps),))
-    groups = tuple(
-        Group(slice(j, j + 1), tuple(slice(cell, cell + 1, 1) for cell in range(start, stop)))
-        for j, (start, stop) in enumerate(adaptive_windows(size, outputs))
-    )
-    return AxisWindows(size, 0, 0, 0, groups)
+        steps = _steps(_clipped_taps(size, taps[0], taps[0], 1, 0, outputs))
+    else:
+        steps = _steps(
+            (cell - start, range(j, j + 1), cell, 1, cell == start)
+            for j, (start, stop) in enumerate(windows)
+            for cell in range(start, stop)
+        )
+    return AxisWindows(size, starts, taps, 1, (0, 0), steps)
+
+
+# A tap, the outputs whose tap lies in the input, the first cell, the stride, whether it opens.
+_Piece = tuple[int, range, int, int, bool]
+
+
+def _clipped_taps(
+    size: int, kernel: int, stride: int, dilation: int, before: int, outputs: int
+) -> Iterator[_Piece]:
+    """Each tap where it lies in the input, apart where it is a window's first to do so.
+
+    From tap to tap both ends of that range of outputs move down, so what is new is below `reached`.
+    """
+    reached = outputs
+    for tap in range(kernel):
+        offset = dilation * tap - before
+        low = max(-(offset // stride), 0)  # the first output whose tap is not before the input
+        high = min((size - 1 - offset) // stride + 1, outputs)
+        for start, stop in ((low, min(high, reached)), (max(low, reached), high)):
+            if start < stop:
+                yield tap, range(start, stop), start * stride + offset, stride, stop <= reached
+        if low < high:
+            reached = min(reached, low)
+
+
+def _steps(pieces: Iterable[_Piece]) -> tuple[Step, ...]:
+    steps, touched = [], set[int]()
+    for tap, outputs, first, stride, opens in pieces:
+        cells = slice(first, first + stride * (len(outputs) - 1) + 1, stride)
+        alone = touched.isdisjoint(_cells(cells))
+        touched.update(_cells(cells))
+        steps.append(Step(tap, slice(outputs.start, outputs.stop), cells, opens, alone))
+    return tuple(steps)

@@ -201,6 +201,63 @@ def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
     return x
 
 
+def combine_at(
+    x: Array, index: Index, operation: Callable[..., Array], *values: Array, xp: Namespace
+) -> Array:
+    """X with one of its slices replaced by `operation(*values)`, without a temporary if possible.
+
+    One of the values may be that slice itself.
+    """
+    if has_out(xp):
+        operation(*values, out=x[index])
+        return x
+    return set_at(x, index, operation(*values), xp=xp)
+
+
+def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
+    """X divided, in place where the library can; for an array that nobody else holds."""
+    if has_out(xp):
+        return xp.divide(x, y, out=x)
+    return x / y
+
+
+def keep_where(x: Array, mask: Array, *, xp: Namespace) -> Array:
+    """X where the mask is true, zero elsewhere."""
+    bits = _same_bits(x.dtype) if is_numpy(xp) else None
+    if bits is None:
+        return xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))
+    # Three times as fast as `where`: a pattern of bits times one or zero, exact for every number.
+    return (x.view(bits) * mask).view(x.dtype)
+
+
+def choose(mask: Array, x: Array | int, y: Array, *, xp: Namespace) -> Array:
+    """X where the mask is true, y elsewhere, for unsigned or small whole numbers."""
+    if is_numpy(xp):
+        return y + (x - y) * mask  # ten times as fast as `where` on bytes, which wrap around
+    if isinstance(x, int):
+        x = xp.full((), x, dtype=y.dtype, device=device(y))
+    return xp.where(mask, x, y)
+
+
+@lru_cache
+def _same_bits(dtype: DType) -> DType | None:
+    """The integer dtype of a NumPy dtype's size, if there is one."""
+    import numpy
+
+    return {1: numpy.int8, 2: numpy.int16, 4: numpy.int32, 8: numpy.int64}.get(dtype.itemsize)
+
+
+def may_hold_nan(x: Array, *, xp: Namespace) -> bool:
+    """Whether care must be taken of NaN.
+
+    On NumPy a look at the values costs less than the care; elsewhere they may not be known yet.
+    What is computed is the same either way.
+    """
+    if not is_kind(xp, x.dtype, "real floating"):
+        return False
+    return not is_numpy(xp) or x.size == 0 or bool(xp.isnan(xp.max(x)))
+
+
 def pad_constant(
     x: Array, widths: Sequence[tuple[int, int]], value: Any, *, xp: Namespace
 ) -> Array:
@@ -272,7 +329,7 @@ def index_dtype(xp: Namespace) -> DType:
 
 
 def constant(
-    table: Callable[..., Any], sizes: tuple[int, ...], dtype: DType, where: Device, *, xp: Namespace
+    table: Callable[..., Any], sizes: tuple[Any, ...], dtype: DType, where: Device, *, xp: Namespace
 ) -> Array:
     """The array of `table(*sizes)`, kept for the next call (but never a traced one)."""
     if is_traced(xp):
@@ -282,7 +339,7 @@ def constant(
 
 @lru_cache(maxsize=256)
 def _kept_constant(
-    table: Callable[..., Any], sizes: tuple[int, ...], dtype: DType, where: Device, xp: Namespace
+    table: Callable[..., Any], sizes: tuple[Any, ...], dtype: DType, where: Device, xp: Namespace
 ) -> Array:
     return xp.asarray(table(*sizes), dtype=dtype, device=where)
 

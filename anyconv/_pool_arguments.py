@@ -12,8 +12,10 @@ from anyconv._arguments import (
     PaddingSpec,
     boolean,
     check_outputs,
+    check_shape,
     check_sizes,
     choice,
+    known_shape,
     numbers,
     padding_pairs,
     padding_spec,
@@ -22,7 +24,7 @@ from anyconv._arguments import (
 from anyconv._axis_windows import AxisWindows
 from anyconv._geometry import WindowGeometry, output_size
 from anyconv._layout import join_shape, split_shape
-from anyconv._typing import Shape
+from anyconv._typing import Array, Shape
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,17 @@ class PoolCall:
             return _axis_windows.adaptive(self.spatial, self.output)
         return _axis_windows.regular(self.geometry)
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """The number of spatial axes."""
         return len(self.spatial)
 
-    @property
+    @cached_property
     def x_shape(self) -> Shape:
         """The shape of the input."""
         return join_shape(self.batch, self.spatial, self.channels, self.layout)
 
-    @property
+    @cached_property
     def y_shape(self) -> Shape:
         """The shape of the output."""
         return join_shape(self.batch, self.output, self.channels, self.layout)
@@ -133,6 +135,11 @@ def _check_windows(call: PoolCall, needs: str) -> None:
                 f"{geometry.kernel[axis]}, stride {geometry.stride[axis]}, dilation "  # type: ignore[union-attr]
                 f"{geometry.dilation[axis]}, `padding` {geometry.padding[axis]}"  # type: ignore[union-attr]
             )
+
+
+def check_dy(dy: Array, call: PoolCall) -> None:
+    """Refuse an output gradient that has not the output's shape."""
+    check_shape("dy", known_shape("dy", dy), call.y_shape, "the shape of the output")
 
 
 def adaptive_call(x_shape: Shape, output_size: Any, *, layout: Any, name: str = "x") -> PoolCall:

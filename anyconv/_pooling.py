@@ -1,226 +1,275 @@
 """Reductions over windows, one axis after another, beside their gradients.
 
 Arrays are canonical, `(n, *spatial, c)`; `axes` holds one `AxisWindows` for each spatial axis. The
-last axis is reduced first, so that ties fall to the first cell in row-major order.
+first axis is reduced first: its cells lie furthest apart, so whole rows are combined at once, and
+the later axes have less to do. `out`, where given, receives the result.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
 
-from anyconv._axis_windows import AxisWindows
-from anyconv._namespace import add_at, device, index_dtype, is_kind, pad_constant
-from anyconv._typing import Array, DType, Namespace
+from anyconv._axis_windows import AxisWindows, Step
+from anyconv._namespace import (
+    add_at,
+    choose,
+    combine_at,
+    constant,
+    device,
+    index_dtype,
+    keep_where,
+    may_hold_nan,
+    set_at,
+)
+from anyconv._typing import Array, Device, DType, Index, Namespace, Shape
 from anyconv._windows import along
 
-Axes = Sequence[AxisWindows]
+Axes = tuple[AxisWindows, ...]
 
 
-def window_sum(x: Array, axes: Axes, *, xp: Namespace) -> Array:
+def window_sum(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The sum over each window, padding counted as zero."""
-    for axis in range(len(axes), 0, -1):
-        windows = axes[axis - 1]
-        x = _padded(x, axis, windows, 0, xp=xp)
-        x = _concat([_reduced(x, axis, g.taps, xp.add) for g in windows.groups], axis, xp=xp)
+    for axis, windows in enumerate(axes, start=1):
+        x = _reduced(x, axis, windows, xp.add, _last(axis, axes, out), xp=xp)
     return x
 
 
-def window_sum_adjoint(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
+def window_sum_adjoint(dy: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The adjoint of `window_sum`: each output added to every cell of its window."""
-    for axis, windows in enumerate(axes, start=1):
-        dx = _empty_gradient(dy, axis, windows, xp=xp)
-        for group in windows.groups:
-            part = dy[along(axis, group.outputs)]
-            for tap in group.taps:
-                dx = add_at(dx, along(axis, tap), part, xp=xp)
-        dy = _cropped(dx, axis, windows)
+    for axis in range(len(axes), 0, -1):
+        windows = axes[axis - 1]
+        dx = _gradient_room(dy, axis, windows, out, xp=xp)
+        for step in windows.steps:
+            dx = _hand_down(dx, axis, step, dy[along(axis, step.outputs)], xp=xp)
+        dy = dx
     return dy
 
 
 def window_counts(
-    axes: Axes, dtype: DType, device: Any, *, include_padding: bool, xp: Namespace
-) -> Array:
-    """The counted cells of each window, `(1, *output, 1)`."""
-    total = xp.ones((1,) * (len(axes) + 2), dtype=dtype, device=device)
+    axes: Axes, dtype: DType, where: Device, *, include_padding: bool, xp: Namespace
+) -> Array | int:
+    """The counted cells of each window, `(1, *output, 1)`; one number where all are equal."""
+    total: Array | int = 1
     for axis, windows in enumerate(axes, start=1):
         counts = windows.counts(include_padding=include_padding)
         if len(set(counts)) == 1:
             total = total * counts[0]
         else:
-            total = total * _vector(counts, axis, len(axes), dtype, device, xp=xp)
+            vector = constant(_counts, (windows, include_padding), dtype, where, xp=xp)
+            total = total * xp.reshape(vector, _along_only(axis, len(axes)))
     return total
 
 
-def window_max(x: Array, axes: Axes, *, xp: Namespace) -> Array:
+def _counts(windows: AxisWindows, include_padding: bool) -> list[int]:
+    return list(windows.counts(include_padding=include_padding))
+
+
+def _along_only(axis: int, rank: int) -> Shape:
+    return tuple(-1 if a == axis else 1 for a in range(rank + 2))
+
+
+def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The maximum over each window; NaN wins, padding never does."""
-    return _maxima(x, axes, xp=xp)[-1]
-
-
-def _maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
-    """The input and the maxima once each axis is reduced, the last axis first."""
-    stages = [x]
-    for axis in range(len(axes), 0, -1):
-        windows = axes[axis - 1]
-        x = _padded(x, axis, windows, _lowest(xp, x.dtype), xp=xp)
-        x = _concat([_reduced(x, axis, g.taps, xp.maximum) for g in windows.groups], axis, xp=xp)
-        stages.append(x)
-    return stages
-
-
-def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> tuple[Array, Array]:
-    """The maximum over each window and the flat position of its first cell in the spatial plane."""
-    dtype, where = index_dtype(xp), device(x)
-    position, step = None, 1
-    for axis in range(len(axes), 0, -1):
-        windows = axes[axis - 1]
-        x = _padded(x, axis, windows, _lowest(xp, x.dtype), xp=xp)
-        if position is not None:
-            position = _padded(position, axis, windows, 0, xp=xp)
-        parts = []
-        for number, group in enumerate(windows.groups):
-            best = at = None
-            seen = (False,) * (group.outputs.stop - group.outputs.start)
-            for tap_number, tap in enumerate(group.taps):
-                cells = x[along(axis, tap)]
-                here = [step * cell for cell in windows.positions(number, tap_number)]
-                place = _vector(here, axis, len(axes), dtype, where, xp=xp)
-                if position is not None:
-                    place = place + position[along(axis, tap)]
-                if best is None:
-                    best, at = cells, xp.broadcast_to(place, cells.shape)
-                else:
-                    better = _beats(cells, best, xp=xp)
-                    inside = windows.inside[number][tap_number]
-                    first = [now and not before for now, before in zip(inside, seen, strict=True)]
-                    if any(first):
-                        # Padding that came before is beaten even by an equal cell.
-                        better = better | _vector(first, axis, len(axes), xp.bool, where, xp=xp)
-                    best, at = xp.where(better, cells, best), xp.where(better, place, at)
-                inside = windows.inside[number][tap_number]
-                seen = tuple(a or b for a, b in zip(seen, inside, strict=True))
-            parts.append((best, at))
-        step *= windows.size
-        x = _concat([best for best, _ in parts], axis, xp=xp)
-        position = _concat([at for _, at in parts], axis, xp=xp)
-    return x, position
-
-
-def window_max_gradient(dy: Array, x: Array, axes: Axes, ties: str, *, xp: Namespace) -> Array:
-    """The output gradient handed to the first maximum of each window, to all, or split evenly."""
-    stages = _maxima(x, axes, xp=xp)
-    if ties == "split":
-        dy = dy / _tied(stages, axes, dy.dtype, xp=xp)
-    zero = xp.zeros((), dtype=dy.dtype, device=device(dy))
     for axis, windows in enumerate(axes, start=1):
-        # Reduced last, undone first: this axis led from one stage to the next.
-        cells, best = stages[-axis - 1], stages[-axis]
-        cells = _padded(cells, axis, windows, _lowest(xp, x.dtype), xp=xp)
-        dx = _empty_gradient(dy, axis, windows, xp=xp)
-        for number, group in enumerate(windows.groups):
-            part = dy[along(axis, group.outputs)]
-            taken = None
-            for tap, hit in _hits(cells, best, axis, windows, number, len(axes), xp=xp):
-                won = hit if taken is None or ties != "first" else hit & ~taken
-                taken = hit if taken is None else taken | hit
-                dx = add_at(dx, along(axis, tap), xp.where(won, part, zero), xp=xp)
-        dy = _cropped(dx, axis, windows)
+        x = _reduced(x, axis, windows, xp.maximum, _last(axis, axes, out), xp=xp)
+    return x
+
+
+class _Winners(NamedTuple):
+    """One axis reduced to the first maximum of each window.
+
+    The number of a cell within its window, in row-major order over the axes reduced so far, tells
+    which of equals came first: `numbers` of the candidates under tap 0, None while all are 0, and
+    `won` of the winners.
+    """
+
+    numbers: Array | None
+    won: Array
+
+    def candidates(self, axis: int, step: Step) -> Array | int:
+        """The numbers of the cells under one tap."""
+        if self.numbers is None:
+            return step.tap
+        return self.numbers[along(axis, step.cells)] + step.tap
+
+
+def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> Array:
+    """The flat position in the spatial plane of the first maximum of each window."""
+    dtype, where = index_dtype(xp), device(x)
+    number = xp.astype(_first_maxima(x, axes, xp=xp)[-1].won, dtype)
+    position, plane, inside = 0, 1, 1
+    for axis in range(len(axes), 0, -1):
+        windows = axes[axis - 1]
+        tap = number // inside % windows.most_taps
+        start = constant(_starts, (windows,), dtype, where, xp=xp)
+        start = xp.reshape(start, _along_only(axis, len(axes)))
+        position = position + (start + tap * windows.dilation) * plane
+        plane, inside = plane * windows.size, inside * windows.most_taps
+    return position
+
+
+def _starts(windows: AxisWindows) -> list[int]:
+    return list(windows.starts)
+
+
+def first_max_gradient(
+    dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The output gradient handed to the first maximum of each window, in row-major order."""
+    stages = _first_maxima(x, axes, xp=xp)
+    for axis in range(len(axes), 0, -1):
+        windows, winners = axes[axis - 1], stages[axis - 1]
+        dx = _gradient_room(dy, axis, windows, out, xp=xp)
+        for step in windows.steps:
+            at = along(axis, step.outputs)
+            wins = winners.candidates(axis, step) == winners.won[at]
+            dx = _hand_down(dx, axis, step, keep_where(dy[at], wins, xp=xp), xp=xp)
+        dy = dx
     return dy
 
 
-def _tied(stages: Sequence[Array], axes: Axes, dtype: DType, *, xp: Namespace) -> Array:
-    """How many cells of each window equal its maximum."""
-    rank = len(axes)
-    counts = xp.ones((1,) * (rank + 2), dtype=dtype, device=device(stages[0]))
-    counts = xp.broadcast_to(counts, stages[0].shape)
-    zero = xp.zeros((), dtype=dtype, device=device(stages[0]))
-    for axis, cells, best in zip(range(rank, 0, -1), stages, stages[1:], strict=False):
+def _first_maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[_Winners]:
+    """The first maxima as each axis is reduced in turn.
+
+    Of two cells the larger wins, a NaN being larger than any number; of equals, that of the smaller
+    number within the window.
+    """
+    has_nan = may_hold_nan(x, xp=xp)
+    taps = prod(windows.most_taps for windows in axes)
+    dtype = xp.uint8 if taps <= 256 else xp.int32
+    stages: list[_Winners] = []
+    for axis, windows in enumerate(axes, start=1):
+        numbers = stages[-1].won * windows.most_taps if stages else None
+        best = _room(x, axis, windows.outputs, x.dtype, None, xp=xp)
+        winners = _Winners(numbers, _room(x, axis, windows.outputs, dtype, None, xp=xp))
+        for step in windows.steps:
+            at = along(axis, step.outputs)
+            cells, candidates = x[along(axis, step.cells)], winners.candidates(axis, step)
+            if step.opens:
+                best, won = set_at(best, at, cells, xp=xp), candidates
+            else:
+                won = winners.won[at]
+                beats = _beats(cells, best[at], has_nan=has_nan)
+                if numbers is not None:
+                    draws = _draws(cells, best[at], has_nan=has_nan)
+                    beats = beats | (draws & (candidates < won))
+                won = choose(beats, candidates, won, xp=xp)
+                best = combine_at(best, at, xp.maximum, best[at], cells, xp=xp)
+            winners = winners._replace(won=set_at(winners.won, at, won, xp=xp))
+        stages.append(winners)
+        x = best
+    return stages
+
+
+def _beats(cells: Array, best: Array, *, has_nan: bool) -> Array:
+    beats = cells > best
+    return beats | ((cells != cells) & (best == best)) if has_nan else beats
+
+
+def _draws(cells: Array, best: Array, *, has_nan: bool) -> Array:
+    draws = cells == best
+    return draws | ((cells != cells) & (best != best)) if has_nan else draws
+
+
+def max_gradient(
+    dy: Array, x: Array, axes: Axes, *, split: bool, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The output gradient handed to every maximum of each window, whole or split evenly."""
+    has_nan = may_hold_nan(x, xp=xp)
+    stages = [x]
+    for axis, windows in enumerate(axes, start=1):
+        stages.append(_reduced(stages[-1], axis, windows, xp.maximum, None, xp=xp))
+    if split:
+        dy = dy / _ties(stages, axes, dy.dtype, has_nan=has_nan, xp=xp)
+    for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
-        cells = _padded(cells, axis, windows, _lowest(xp, cells.dtype), xp=xp)
-        counts = _padded(counts, axis, windows, 0, xp=xp)
-        parts = []
-        for number in range(len(windows.groups)):
-            total = zero
-            for tap, hit in _hits(cells, best, axis, windows, number, rank, xp=xp):
-                total = total + xp.where(hit, counts[along(axis, tap)], zero)
-            parts.append(total)
-        counts = _concat(parts, axis, xp=xp)
+        dx = _gradient_room(dy, axis, windows, out, xp=xp)
+        for step, at, hits in _hits(stages, axis, windows, has_nan=has_nan):
+            dx = _hand_down(dx, axis, step, keep_where(dy[at], hits, xp=xp), xp=xp)
+        dy = dx
+    return dy
+
+
+def _ties(stages: list[Array], axes: Axes, dtype: DType, *, has_nan: bool, xp: Namespace) -> Array:
+    """How many cells of each window equal its maximum."""
+    counts = xp.ones(stages[0].shape, dtype=dtype, device=device(stages[0]))
+    for axis, windows in enumerate(axes, start=1):
+        total = _room(counts, axis, windows.outputs, dtype, None, zero=True, xp=xp)
+        for step, at, hits in _hits(stages, axis, windows, has_nan=has_nan):
+            share = keep_where(counts[along(axis, step.cells)], hits, xp=xp)
+            total = add_at(total, at, share, xp=xp)
+        counts = total
     return counts
 
 
 def _hits(
-    cells: Array,
-    best: Array,
+    stages: list[Array], axis: int, windows: AxisWindows, *, has_nan: bool
+) -> Iterator[tuple[Step, Index, Array]]:
+    """Each step, the index of its outputs, and where the cell is its window's maximum."""
+    x, best = stages[axis - 1], stages[axis]
+    for step in windows.steps:
+        at, cells = along(axis, step.outputs), x[along(axis, step.cells)]
+        hits = cells == best[at]
+        # A NaN in a window made its maximum NaN.
+        yield step, at, hits | (cells != cells) if has_nan else hits
+
+
+def _reduced(
+    x: Array,
     axis: int,
     windows: AxisWindows,
-    number: int,
-    rank: int,
+    operation: Any,
+    out: Array | None,
     *,
     xp: Namespace,
-) -> Iterable[tuple[slice, Array]]:
-    """Each tap of a group, and where the cell under it is its window's maximum."""
-    group = windows.groups[number]
-    best = best[along(axis, group.outputs)]
-    may_be_nan = is_kind(xp, cells.dtype, "real floating")
-    for tap, inside in zip(group.taps, windows.inside[number], strict=True):
-        under = cells[along(axis, tap)]
-        hit = under == best
-        if may_be_nan:
-            hit = hit | (under != under)  # a NaN under a tap made the maximum NaN
-        if not all(inside):
-            hit = hit & _vector(inside, axis, rank, xp.bool, device(cells), xp=xp)
-        yield tap, hit
-
-
-def _beats(cells: Array, best: Array, *, xp: Namespace) -> Array:
-    """Where a later cell replaces the maximum so far: larger, or the first NaN."""
-    larger = cells > best
-    if is_kind(xp, cells.dtype, "real floating"):
-        larger = larger | ((cells != cells) & (best == best))
-    return larger
-
-
-def _lowest(xp: Namespace, dtype: DType) -> float | int:
-    """The value that no maximum prefers."""
-    if is_kind(xp, dtype, "real floating"):
-        return -float("inf")
-    return int(xp.iinfo(dtype).min)
-
-
-def _reduced(x: Array, axis: int, taps: Iterable[slice], combine: Any) -> Array:
-    """The taps of one axis combined."""
-    total = None
-    for tap in taps:
-        cells = x[along(axis, tap)]
-        total = cells if total is None else combine(total, cells)
-    return total
-
-
-def _padded(x: Array, axis: int, windows: AxisWindows, value: Any, *, xp: Namespace) -> Array:
-    if not (windows.before or windows.after):
-        return x
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (windows.before, windows.after)
-    return pad_constant(x, widths, value, xp=xp)
-
-
-def _empty_gradient(dy: Array, axis: int, windows: AxisWindows, *, xp: Namespace) -> Array:
-    size = windows.before + windows.size + windows.after
-    shape = (*dy.shape[:axis], size, *dy.shape[axis + 1 :])
-    return xp.zeros(shape, dtype=dy.dtype, device=device(dy))
-
-
-def _cropped(x: Array, axis: int, windows: AxisWindows) -> Array:
-    if not (windows.before or windows.after):
-        return x
-    return x[along(axis, slice(windows.before, windows.before + windows.size))]
-
-
-def _concat(parts: Sequence[Array], axis: int, *, xp: Namespace) -> Array:
-    return parts[0] if len(parts) == 1 else xp.concat(list(parts), axis=axis)
-
-
-def _vector(
-    values: Iterable[Any], axis: int, rank: int, dtype: DType, device: Any, *, xp: Namespace
 ) -> Array:
-    """Values along one axis of a canonical array, to be broadcast."""
-    vector = xp.asarray(list(values), dtype=dtype, device=device)
-    return xp.reshape(vector, tuple(-1 if a == axis else 1 for a in range(rank + 2)))
+    """The cells of each window of one axis combined; zero where a window sees none."""
+    y = _room(x, axis, windows.outputs, x.dtype, out, zero=not windows.reaches_all, xp=xp)
+    for read in windows.reads:
+        at = along(axis, read.outputs)
+        cells = [x[along(axis, cells)] for cells in read.cells]
+        if not read.opens:
+            cells.insert(0, y[at])
+        if len(cells) == 1:
+            y = set_at(y, at, cells[0], xp=xp)
+        else:
+            y = combine_at(y, at, operation, *cells, xp=xp)
+    return y
+
+
+def _hand_down(dx: Array, axis: int, step: Step, share: Array, *, xp: Namespace) -> Array:
+    """A share of the output gradient added to the cells of a step."""
+    write = set_at if step.alone else add_at
+    return write(dx, along(axis, step.cells), share, xp=xp)
+
+
+def _gradient_room(
+    dy: Array, axis: int, windows: AxisWindows, out: Array | None, *, xp: Namespace
+) -> Array:
+    """Room for the gradient of one axis' cells, zeroed unless every cell is set."""
+    out = out if axis == 1 else None
+    return _room(dy, axis, windows.size, dy.dtype, out, zero=not windows.covers_all, xp=xp)
+
+
+def _last(axis: int, axes: Axes, out: Array | None) -> Array | None:
+    return out if axis == len(axes) else None
+
+
+def _room(
+    x: Array,
+    axis: int,
+    size: int,
+    dtype: DType,
+    out: Array | None,
+    *,
+    zero: bool = False,
+    xp: Namespace,
+) -> Array:
+    """Room for an array like x with another size of one axis: `out`, or a new one."""
+    if out is None:
+        make = xp.zeros if zero else xp.empty
+        shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+        return make(shape, dtype=dtype, device=device(x))
+    if zero:
+        out[...] = 0
+    return out

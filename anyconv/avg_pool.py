@@ -1,0 +1,173 @@
+"""Average pooling, forward and backward."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from anyconv._arguments import boolean, check_floating, known_shape, shape
+from anyconv._execute import over_batch
+from anyconv._images import pooled, unpooled
+from anyconv._namespace import accumulator, common_namespace, device, divide
+from anyconv._pool_arguments import PoolCall, check_dy, pool_call
+from anyconv._pooling import window_counts, window_sum, window_sum_adjoint
+from anyconv._typing import Array, Ints, Layout, Namespace, Padding
+
+
+def avg_pool_forward(
+    x: Array,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    layout: Layout = "channels_last",
+) -> Array:
+    """The average of each window.
+
+    Parameters
+    ----------
+    x : array, (*batch, *spatial, C)
+        The input, floating or complex. With ``layout="channels_first"``: (*batch, C, *spatial).
+    kernel_size, stride, padding, dilation, ceil_mode, layout
+        As in `max_pool_forward`. Padding counts as zero.
+    count_include_pad : bool
+        Whether the divisor counts the cells in the input and its explicit padding, or in the input
+        alone. What `ceil_mode` adds beyond the padding is never counted.
+
+    Returns
+    -------
+    array, (*batch, *output, C)
+        The averages. Channels first: (*batch, C, *output).
+
+    Raises
+    ------
+    TypeError
+        If x is of integers or no array; if an option is of the wrong kind.
+    ValueError
+        If sizes do not fit; if a window has no cell to count.
+
+    See Also
+    --------
+    avg_pool_backward : its gradient.
+
+    References
+    ----------
+    ONNX operator AveragePool; PyTorch's torch.nn.AvgPool2d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import avg_pool_forward
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> avg_pool_forward(x, 2)[0, ..., 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
+    """
+    xp = common_namespace(x=x)
+    check_floating("x", xp, x.dtype, what="average pooling")
+    counted = boolean("count_include_pad", count_include_pad)
+    call = pool_call(
+        known_shape("x", x),
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
+        needs="counted" if counted else "input",
+    )
+    return over_batch(partial(averages, counted=counted), call, [x], [], call.y_shape, xp=xp)
+
+
+def avg_pool_backward(
+    dy: Array,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    layout: Layout = "channels_last",
+) -> Array:
+    """The gradient of `avg_pool_forward`, its adjoint.
+
+    Parameters
+    ----------
+    dy : array, (*batch, *output, C)
+        The gradient of the output. Channels first: (*batch, C, *output).
+    input_shape : sequence of int
+        The shape of x, which a stride leaves open.
+    kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout
+        As `avg_pool_forward` had them.
+
+    Returns
+    -------
+    array, `input_shape`
+        dx.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `avg_pool_forward`, and if dy has not the shape of its output.
+
+    See Also
+    --------
+    avg_pool_forward : the function whose gradient this is.
+
+    References
+    ----------
+    PyTorch's torch.nn.AvgPool2d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import avg_pool_backward
+    >>> avg_pool_backward(np.ones((1, 1, 1, 1)), (1, 2, 2, 1), 2)[0, ..., 0]
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
+    """
+    xp = common_namespace(dy=dy)
+    check_floating("dy", xp, dy.dtype, what="average pooling")
+    counted = boolean("count_include_pad", count_include_pad)
+    call = pool_call(
+        shape("input_shape", input_shape),
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
+        needs="counted" if counted else "input",
+        name="input_shape",
+    )
+    check_dy(dy, call)
+    kernel = partial(averages_gradient, counted=counted)
+    return over_batch(kernel, call, [dy], [], call.x_shape, xp=xp)
+
+
+def averages(call: PoolCall, x: Array, *, counted: bool, xp: Namespace) -> Array:
+    """The average of each window, on arrays in the caller's layout."""
+    divisor = _divisor(call, x, counted, xp=xp)
+
+    def average(x: Array, out: Array | None = None) -> Array:
+        return divide(window_sum(x, call.axes, out=out, xp=xp), divisor, xp=xp)
+
+    return pooled(average, call, x, xp=xp)
+
+
+def averages_gradient(call: PoolCall, dy: Array, *, counted: bool, xp: Namespace) -> Array:
+    """The gradient of `averages`."""
+    divisor = _divisor(call, dy, counted, xp=xp)
+
+    def gradient(dy: Array, out: Array | None = None) -> Array:
+        return window_sum_adjoint(dy / divisor, call.axes, out=out, xp=xp)
+
+    return unpooled(gradient, call, dy, xp=xp)
+
+
+def _divisor(call: PoolCall, x: Array, counted: bool, *, xp: Namespace) -> Array | int:
+    dtype = accumulator(xp, x.dtype)
+    return window_counts(call.axes, dtype, device(x), include_padding=counted, xp=xp)

@@ -1,0 +1,204 @@
+"""Maximum pooling, forward and backward."""
+
+from functools import partial
+
+from anyconv._arguments import boolean, check_ordered, check_real_floating, choice, known_shape
+from anyconv._execute import over_batch
+from anyconv._images import pooled, unpooled
+from anyconv._namespace import common_namespace, index_dtype
+from anyconv._pool_arguments import PoolCall, check_dy, pool_call
+from anyconv._pooling import first_max_gradient, max_gradient, window_argmax, window_max
+from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
+
+TIES = ("first", "all", "split")
+
+
+def max_pool_forward(
+    x: Array,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    layout: Layout = "channels_last",
+    return_indices: bool = False,
+) -> Array | tuple[Array, Array]:
+    """The maximum of each window.
+
+    Parameters
+    ----------
+    x : array, (*batch, *spatial, C)
+        The input, real floating or integer. With ``layout="channels_first"``: (*batch, C,
+        *spatial).
+    kernel_size : int or one int for each spatial axis
+        The size of a window; as a sequence it says how many spatial axes there are.
+    stride : int or one int for each spatial axis, optional
+        The step between windows; the kernel size unless given.
+    padding : int, one int or one (before, after) pair for each spatial axis, or a word
+        As in `conv_forward`. Padding never wins.
+    dilation : int or one int for each spatial axis
+        The step between the cells of a window; 1 means none.
+    ceil_mode : bool
+        Whether a last window may hang over the end.
+    layout : {"channels_last", "channels_first"}
+        Where the channels axis is.
+    return_indices : bool
+        Whether to return where each maximum was found.
+
+    Returns
+    -------
+    y : array, (*batch, *output, C)
+        The maxima, of x's namespace, dtype and device. Channels first: (*batch, C, *output). Along
+        each axis ``output = floor((input + before + after - dilation * (kernel - 1) - 1) / stride)
+        + 1``, or ``ceil`` in place of ``floor``, less the windows that would then start beyond
+        input + before.
+    indices : array of int64, of the shape of y
+        With `return_indices`: the flat position of each maximum within the unpadded spatial plane
+        of its batch entry and channel, the first of equals in row-major order.
+
+    Raises
+    ------
+    TypeError
+        If x is complex, boolean or no array; if an option is of the wrong kind.
+    ValueError
+        If sizes do not fit; if a window lies wholly in padding, which names the axis.
+
+    See Also
+    --------
+    max_pool_backward : its gradient.
+    max_unpool_forward : puts the maxima back.
+
+    Notes
+    -----
+    NaN wins. Axes are reduced one after another, so a window of k by k costs 2 k steps.
+
+    References
+    ----------
+    ONNX operator MaxPool; PyTorch's torch.nn.MaxPool2d for `ceil_mode` and `return_indices`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import max_pool_forward
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> max_pool_forward(x, 2)[0, ..., 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
+    >>> max_pool_forward(x, 3, stride=2, padding=1).shape
+    (1, 2, 2, 1)
+    """
+    xp = common_namespace(x=x)
+    check_ordered("x", xp, x.dtype, what="max pooling")
+    call = pool_call(
+        known_shape("x", x),
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
+        needs="input",
+    )
+    if not boolean("return_indices", return_indices):
+        return over_batch(maxima, call, [x], [], call.y_shape, xp=xp)
+    return (
+        over_batch(maxima, call, [x], [], call.y_shape, xp=xp),
+        over_batch(_positions, call, [x], [], call.y_shape, dtype=index_dtype(xp), xp=xp),
+    )
+
+
+def max_pool_backward(
+    dy: Array,
+    x: Array,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    layout: Layout = "channels_last",
+    ties: Ties = "first",
+) -> Array:
+    """The gradient of `max_pool_forward`, called with the same options.
+
+    Parameters
+    ----------
+    dy : array, (*batch, *output, C)
+        The gradient of the output. Channels first: (*batch, C, *output).
+    x : array, (*batch, *spatial, C)
+        The input that `max_pool_forward` had.
+    kernel_size, stride, padding, dilation, ceil_mode, layout
+        As `max_pool_forward` had them.
+    ties : {"first", "all", "split"}
+        Who of several equal maxima has the gradient: the first in row-major order; every one (what
+        the mask of the course notebook does); or all in equal parts.
+
+    Returns
+    -------
+    array, (*batch, *spatial, C)
+        dx. Overlapping windows add.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `max_pool_forward`, and if dy has not the shape of its output.
+
+    See Also
+    --------
+    max_pool_forward : the function whose gradient this is.
+
+    References
+    ----------
+    PyTorch's torch.nn.MaxPool2d, for ``"first"``; the course notebook "Convolutional Neural
+    Networks: Step by Step", section 5.2, for ``"all"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import max_pool_backward
+    >>> x = np.asarray([[1.0, 5.0], [5.0, 2.0]])[None, :, :, None]
+    >>> dy = np.ones((1, 1, 1, 1))
+    >>> max_pool_backward(dy, x, 2)[0, ..., 0]
+    array([[0., 1.],
+           [0., 0.]])
+    >>> max_pool_backward(dy, x, 2, ties="split")[0, ..., 0]
+    array([[0. , 0.5],
+           [0.5, 0. ]])
+    """
+    xp = common_namespace(dy=dy, x=x)
+    check_ordered("x", xp, x.dtype, what="max pooling")
+    choice("ties", ties, TIES)
+    if ties == "split":
+        check_real_floating("dy", xp, dy.dtype, what="`ties='split'`")
+    call = pool_call(
+        known_shape("x", x),
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
+        needs="input",
+    )
+    check_dy(dy, call)
+    return over_batch(partial(maxima_gradient, ties=ties), call, [dy, x], [], call.x_shape, xp=xp)
+
+
+def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
+    """The maximum of each window, on arrays in the caller's layout."""
+    return pooled(partial(window_max, axes=call.axes, xp=xp), call, x, xp=xp)
+
+
+def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
+    """The gradient of `maxima`."""
+    if ties == "first":
+        kernel = partial(first_max_gradient, axes=call.axes, xp=xp)
+    else:
+        kernel = partial(max_gradient, axes=call.axes, split=ties == "split", xp=xp)
+    return unpooled(kernel, call, dy, x, xp=xp)
+
+
+def _positions(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
+    kernel = partial(window_argmax, axes=call.axes, xp=xp)
+    return pooled(kernel, call, x, dtype=index_dtype(xp), takes_out=False, xp=xp)

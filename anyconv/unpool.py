@@ -1,0 +1,182 @@
+"""Unpooling: maxima put back where they were found, and the gradient of that."""
+
+from collections.abc import Sequence
+from math import prod
+
+from anyconv._arguments import LAYOUTS, check_shape, choice, known_shape, numbers, per_axis
+from anyconv._execute import over_batch
+from anyconv._layout import from_canonical, split_shape, to_canonical
+from anyconv._namespace import array_namespace, device, is_kind
+from anyconv._pool_arguments import PoolCall, spatial_rank
+from anyconv._typing import Array, Ints, Layout, Namespace, Shape
+from anyconv._unpooling import gather_first, scatter_first
+
+
+def max_unpool_forward(
+    y: Array, indices: Array, output_size: Ints, *, layout: Layout = "channels_last"
+) -> Array:
+    """Put maxima back where `max_pool_forward` found them, zeros elsewhere.
+
+    Parameters
+    ----------
+    y : array, (*batch, *pooled, C)
+        The values. Channels first: (*batch, C, *pooled).
+    indices : array of int64, of the shape of y
+        The flat position of each within the spatial plane of its batch entry and channel. Those
+        outside the plane are dropped.
+    output_size : sequence of int, or int
+        The spatial sizes of the result; as a sequence it says how many spatial axes there are.
+    layout : {"channels_last", "channels_first"}
+        Where the channels axis is.
+
+    Returns
+    -------
+    array, (*batch, *output_size, C)
+        x. Where several values name one position, the first in row-major order wins.
+
+    Raises
+    ------
+    TypeError
+        If the arrays are of different namespaces, or the indices are no integers.
+    ValueError
+        If shapes do not fit.
+
+    See Also
+    --------
+    max_pool_forward : with ``return_indices=True``.
+    max_unpool_backward : its gradient.
+
+    References
+    ----------
+    M. D. Zeiler, R. Fergus, "Visualizing and understanding convolutional networks",
+    arXiv:1311.2901, section 2.1. ONNX operator MaxUnpool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import max_pool_forward, max_unpool_forward
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> y, indices = max_pool_forward(x, 2, return_indices=True)
+    >>> max_unpool_forward(y, indices, (4, 4))[0, ..., 0]
+    array([[ 0.,  0.,  0.,  0.],
+           [ 0.,  5.,  0.,  7.],
+           [ 0.,  0.,  0.,  0.],
+           [ 0., 13.,  0., 15.]])
+    """
+    xp = _values_and_indices("y", y, indices)
+    call = _unpool_call(known_shape("y", y), output_size, layout)
+    check_shape("indices", known_shape("indices", indices), call.y_shape, "the shape of `y`")
+    return over_batch(_unpool, call, [y, indices], [], call.x_shape, xp=xp)
+
+
+def max_unpool_backward(
+    dx: Array,
+    indices: Array,
+    *,
+    layout: Layout = "channels_last",
+    output_size: Ints | None = None,
+) -> Array:
+    """The gradient of `max_unpool_forward`: its output's gradient read at the indices.
+
+    Parameters
+    ----------
+    dx : array, (*batch, *output_size, C)
+        The gradient of the unpooled array. Channels first: (*batch, C, *output_size).
+    indices : array of int64, (*batch, *pooled, C)
+        The indices that `max_unpool_forward` had.
+    layout : {"channels_last", "channels_first"}
+        Where the channels axis is.
+    output_size : sequence of int, optional
+        As `max_unpool_forward` had it, needed where there is not exactly one batch axis: every axis
+        but the first and the channels is taken for a spatial one otherwise.
+
+    Returns
+    -------
+    array, of the shape of `indices`
+        dy; zero where another value had won the position.
+
+    Raises
+    ------
+    TypeError
+        If the arrays are of different namespaces, or the indices are no integers.
+    ValueError
+        If shapes do not fit.
+
+    See Also
+    --------
+    max_unpool_forward : the function whose gradient this is.
+
+    References
+    ----------
+    ONNX operator MaxUnpool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyconv import max_unpool_backward
+    >>> dx = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> max_unpool_backward(dx, np.asarray([5, 7, 13, 15]).reshape(1, 2, 2, 1))[0, ..., 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
+    """
+    xp = _values_and_indices("dx", dx, indices)
+    sizes = known_shape("dx", dx)
+    wanted = 1 if output_size is None else numbers("output_size", output_size, minimum=1)
+    choice("layout", layout, LAYOUTS)
+    rank = spatial_rank("output_size", wanted, sizes, "dx")
+    batch, spatial, channels = split_shape(sizes, rank, layout)
+    found = known_shape("indices", indices)
+    pooled_batch, pooled, pooled_channels = split_shape(found, rank, layout)
+    if len(found) != len(sizes) or pooled_batch != batch or pooled_channels != channels:
+        raise ValueError(
+            f"`indices` must have the batch axes and channels of `dx`, {batch} and {channels}, "
+            f"got shape {found}"
+        )
+    call = PoolCall(batch, spatial, pooled, channels, layout, None)
+    return over_batch(_unpool_gradient, call, [dx, indices], [], call.y_shape, xp=xp)
+
+
+def _unpool_call(y_shape: Shape, output_size: Ints, layout: str) -> PoolCall:
+    wanted = numbers("output_size", output_size, minimum=1)
+    choice("layout", layout, LAYOUTS)
+    rank = spatial_rank("output_size", wanted, y_shape, "y")
+    batch, pooled, channels = split_shape(y_shape, rank, layout)
+    return PoolCall(batch, per_axis("output_size", wanted, rank), pooled, channels, layout, None)
+
+
+def _values_and_indices(name: str, values: Array, indices: Array) -> Namespace:
+    """The namespace of values and their indices, which differ in dtype."""
+    xp = array_namespace(**{name: values, "indices": indices})
+    if not is_kind(xp, indices.dtype, "integral"):
+        raise TypeError(f"`indices` must be of integers, got {indices.dtype}")
+    if device(values) != device(indices):
+        raise ValueError(
+            f"all arrays of a call must share one device: `{name}` has {device(values)}, "
+            f"`indices` has {device(indices)}"
+        )
+    return xp
+
+
+def _unpool(call: PoolCall, y: Array, indices: Array, *, xp: Namespace) -> Array:
+    values, positions = (_planes(a, call, xp=xp) for a in (y, indices))
+    x = scatter_first(values, positions, prod(call.spatial), xp=xp)
+    return _from_planes(x, call, call.spatial, xp=xp)
+
+
+def _unpool_gradient(call: PoolCall, dx: Array, indices: Array, *, xp: Namespace) -> Array:
+    cells, positions = (_planes(a, call, xp=xp) for a in (dx, indices))
+    dy = gather_first(cells, positions, xp=xp)
+    return _from_planes(dy, call, call.output, xp=xp)
+
+
+def _planes(x: Array, call: PoolCall, *, xp: Namespace) -> Array:
+    """Each spatial plane as a row, `(n * c, cells)`."""
+    x = to_canonical(x, call.rank, call.layout, xp=xp)
+    n, *spatial, c = x.shape
+    return xp.reshape(xp.moveaxis(x, -1, 1), (n * c, prod(spatial)))
+
+
+def _from_planes(x: Array, call: PoolCall, spatial: Sequence[int], *, xp: Namespace) -> Array:
+    """The inverse of `_planes`."""
+    x = xp.reshape(x, (prod(call.batch), call.channels, *spatial))
+    return from_canonical(xp.moveaxis(x, 1, -1), call.batch, call.layout, xp=xp)
