@@ -13,6 +13,7 @@ lengthen the sums.
 from __future__ import annotations
 
 import fnmatch
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +99,7 @@ def main() -> int:
     command.add_argument("--backend", default="numpy", help="the arrays that are used")
     command.add_argument("--dtypes", default="float16,float32", help="dtypes to measure")
     command.add_argument("--layers", default="*", help="pattern of families or layer names")
+    command.add_argument("--within", type=float, help="seconds after which no layer is begun")
     options = command.parse_args()
     layers = dict.fromkeys(
         replace(layer, n=1)
@@ -109,7 +111,11 @@ def main() -> int:
     with threads(options.threads) as count:
         backend = load(options.backend)
         rows: list[dict[str, Any]] = []
+        started = time.monotonic()
         for layer in layers:
+            if options.within and time.monotonic() - started > options.within:
+                print(f"stopped before {layer.name}: {options.within:g} s are over")
+                break
             rows += measured(layer, backend, options.dtypes.split(","))
             print(layer.name, flush=True)
         groups = grouped(rows)

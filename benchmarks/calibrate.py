@@ -1,13 +1,12 @@
-"""What the planner's cost model must know of a machine: rates of products, bytes and calls.
+"""What the planner's cost model must know of a machine: rates of products, bytes, runs and calls.
 
     python benchmarks/calibrate.py [--backend numpy|cupy|torch] [--dtype float32] [--threads 2]
         [--quick] [--output FILE.json]
 
 Measured on the backend itself: multiply-adds in a second of matrix products from thin to square,
-alone and in batches of small ones; bytes in a second of a plain copy, of a strided one (as an
-unfolding makes), of an addition in place (as a fold makes) and of a product with a weight for each
-channel; transforms; and what a call costs that computes nothing. One thread on NumPy, as one worker
-sees it, beside all threads. Prints the figures, and the constants to be put in `anyconv/_costs.py`.
+alone and in batches; bytes in a second of what surrounds them; copies of long and of short runs of
+neighbours; transforms; and what a call costs that computes nothing. One thread on NumPy, as one
+worker sees it, beside all threads. Prints the figures, and the constants of `anyconv/_costs.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from _backends import Array, Backend, load
-from _common import finish, geometric_mean, measure, parser, threads
+from _common import finish, measure, parser, threads
 from _peaks import copy_bandwidth, product_rate
 from _tables import seconds, show
 
@@ -35,7 +34,10 @@ PRODUCTS = (
 )
 # batches of small products: the points of Winograd tiles, the frequencies of a transform
 BATCHED = ((16, 196, 64, 64), (36, 196, 64, 64), (36, 49, 256, 256), (2112, 8, 64, 64))
+ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 SMALL, LARGE = 2**15, 2**24  # elements: within a core's cache, beyond all caches
+SIDE, THIN = 512, (4, 16, 64)  # a product whose other two sides are long, and its third
+RUNS = (4, 8, 16, 32, 256)  # elements copied between two jumps
 
 
 def products(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
@@ -57,7 +59,7 @@ def products(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict
 def passes(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
     """Bytes in a second, read and written, of what surrounds the products."""
     xp, rng, rows = backend.xp, np.random.default_rng(0), []
-    item = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}[dtype]
+    item = ITEM_BYTES[dtype]
     for where, elements in (("in cache", SMALL), ("in memory", LARGE))[few]:
         side = int((elements // 32) ** 0.5)
         x = backend.asarray(rng.standard_normal((side, side, 32)), dtype)
@@ -73,6 +75,32 @@ def passes(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[s
             taken = _seconds(backend, function, arrays, repeat)
             rate = crossings * size / taken
             rows.append({"what": f"{name}, {where}", "kind": name, "where": where, "rate": rate})
+    return rows
+
+
+def thin(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
+    """Products with one short side."""
+    rows = []
+    for place, side in enumerate(("rows", "inner", "columns")):
+        for size in (*THIN[few], SIDE):
+            sizes = [SIDE] * 3
+            sizes[place] = size
+            rate = product_rate(backend, dtype, *sizes, repeat)
+            rows.append({"what": f"{side} {size}", "kind": "thin", "size": size, "rate": rate})
+    return rows
+
+
+def runs(backend: Backend, dtype: str, repeat: int) -> list[dict[str, Any]]:
+    """Seconds of copying the first cells of each row, as an unfolding or a slab does."""
+    rows, rng = [], np.random.default_rng(0)
+    for length in RUNS:
+        count = (LARGE if backend.on_gpu else 4 * SMALL) // (2 * length)
+        x = backend.asarray(rng.standard_normal((count, 2 * length)), dtype)
+        taken = _seconds(
+            backend, lambda x, n=length: backend.xp.asarray(x[:, :n], copy=True), (x,), repeat
+        )
+        row = {"what": f"{count} runs of {length}", "kind": "runs", "seconds": taken}
+        rows.append(row | {"count": count, "length": length})
     return rows
 
 
@@ -113,22 +141,34 @@ def _seconds(
     return taken["it"].median
 
 
-def constants(rows: list[dict[str, Any]], bandwidth: float) -> dict[str, float]:
-    """The few numbers that sum the table up."""
+def constants(rows: list[dict[str, Any]], item: int) -> dict[str, float]:
+    """The numbers of `anyconv._costs`, in nanoseconds, and the sizes at which a side halves a rate.
 
-    def mean(kind: str, where: str | None = None) -> float:
-        chosen = [r["rate"] for r in rows if r["kind"] == kind and r.get("where") in (None, where)]
-        return geometric_mean(chosen)
-
-    return {
-        "multiply_adds_per_second": max(r["rate"] for r in rows if r["kind"] == "product"),
-        "batched_multiply_adds_per_second": mean("batched product"),
-        "cached_bytes_per_second": mean("copy", "in cache"),
-        "strided_bytes_per_second": mean("strided copy", "in cache"),
-        "copied_bytes_per_second": bandwidth,
-        "transformed_points_per_second": mean("transform"),
-        "seconds_per_call": max(r["seconds"] for r in rows if r["kind"] == "call"),
+    Copying c runs of r elements takes `2 c r item byte + c run`; both come from a least-squares fit
+    in which each measurement counts by its relative error.
+    """
+    best = max(row["rate"] for row in rows if row["kind"] in ("product", "thin"))
+    measured = [row for row in rows if row["kind"] == "runs"]
+    design = np.array(
+        [
+            (2 * r["count"] * r["length"] * item / r["seconds"], r["count"] / r["seconds"])
+            for r in measured
+        ]
+    )
+    byte, run = np.linalg.lstsq(design, np.ones(len(measured)), rcond=None)[0]
+    calls = [row["seconds"] for row in rows if row["kind"] == "call"]
+    found = {
+        "multiply": 1e9 / best,
+        "byte": 1e9 * float(byte),
+        "run": 1e9 * max(float(run), 0.0),
+        "call": 1e9 * max(calls),
     }
+    for side in ("rows", "inner", "columns"):
+        of_side = [r for r in rows if r["kind"] == "thin" and r["what"].startswith(side)]
+        full = max(row["rate"] for row in of_side)
+        halves = [r["size"] * (full / r["rate"] - 1) for r in of_side if r["size"] != SIDE]
+        found[f"half_{side}"] = float(np.median(halves))
+    return found
 
 
 def main() -> int:
@@ -146,21 +186,32 @@ def main() -> int:
                 rows = [
                     *products(backend, options.dtype, options.repeat, few),
                     *passes(backend, options.dtype, options.repeat, few),
+                    *thin(backend, options.dtype, options.repeat, few),
+                    *runs(backend, options.dtype, options.repeat),
                     *transforms(backend, options.dtype, options.repeat, few),
                     *overhead(backend, options.dtype, options.repeat),
                 ]
                 bandwidth = copy_bandwidth(backend, used, 64 if options.quick else 256)
+                rows.append({"what": "copy, in memory, all threads", "kind": "copy"})
+                rows[-1]["rate"] = bandwidth
             show(
                 f"{backend.name}, {options.dtype}, {used} threads",
                 ["what", "kind", "rate"],
                 [[row["what"], row["kind"], _rate(row)] for row in rows],
                 left=2,
             )
-            found[str(used)] = {"rows": rows, "constants": constants(rows, bandwidth)}
+            found[str(used)] = {
+                "rows": rows,
+                "constants": constants(rows, ITEM_BYTES[options.dtype]),
+            }
         for used, entry in found.items():
-            print(f"# {backend.name}, {options.dtype}, threads: {used}")
-            for name, value in entry["constants"].items():
-                print(f"{name} = {value:.3g}")
+            values = {name: f"{value:.3g}" for name, value in entry["constants"].items()}
+            rates = ", ".join(
+                f"{name}={values[name]}" for name in ("multiply", "byte", "run", "call")
+            )
+            halves = ", ".join(f"{n} {values[f'half_{n}']}" for n in ("rows", "inner", "columns"))
+            print(f"# {backend.name}, {options.dtype}, threads: {used}\nRates({rates})")
+            print(f"# a product is half as fast at {halves}")
         every = [{"threads": int(n), **row} for n, entry in found.items() for row in entry["rows"]]
         sums = {n: entry["constants"] for n, entry in found.items()}
         finish("calibrate", options, count, every, {"constants": sums})
@@ -170,7 +221,7 @@ def main() -> int:
 def _rate(row: dict[str, Any]) -> str:
     if "seconds" in row:
         return seconds(row["seconds"])
-    units = {"product": "G multiply-adds/s", "batched product": "G multiply-adds/s"}
+    units = dict.fromkeys(("product", "batched product", "thin"), "G multiply-adds/s")
     unit = units.get(row["kind"], "G points log points/s" if row["kind"] == "transform" else "GB/s")
     return f"{row['rate'] / 1e9:.2f} {unit}"
 

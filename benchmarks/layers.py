@@ -14,6 +14,7 @@ the plain sum, so that an algorithm with fewer may exceed one.
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -238,6 +239,7 @@ def main() -> int:
     command.add_argument("--peers", default="torch,jax", help="libraries to compare with")
     command.add_argument("--batch-factor", type=int, default=1, help="times the table's batch")
     command.add_argument("--least-seconds", type=float, default=0.02, help="of one sample")
+    command.add_argument("--within", type=float, help="seconds after which no layer is begun")
     command.add_argument("--plot", type=Path, help="PNG file to draw")
     options = command.parse_args()
     if unknown := set(options.maps.split(",")) - set(MAPS):
@@ -259,8 +261,12 @@ def main() -> int:
             f"{backend.name}, {options.dtype}, {count} threads: matrix product "
             f"{2e-9 * rate:,.0f} GFLOP/s, copy {bandwidth / 1e9:.1f} GB/s"
         )
-        rows = []
+        rows: list[dict[str, Any]] = []
+        started = time.monotonic()
         for layer in chosen:
+            if options.within and time.monotonic() - started > options.within:
+                print(f"stopped before {layer.name}: {options.within:g} s are over")
+                break
             for operation in options.maps.split(","):
                 row = compare(layer, operation, backend, others, options)
                 row["peak"] = layer.multiply_adds / row["mine"] / rate
