@@ -16,23 +16,20 @@ import array_api_extra
 from anyconv._typing import Array, Device, DType, Index, Namespace, Shape
 
 
-def common_namespace(**arrays: Array | None) -> Namespace:
+def common_namespace(**arrays: Array) -> Namespace:
     """The namespace that all arrays share, once their kind, dtype and device are found equal."""
-    given = {name: array for name, array in arrays.items() if array is not None}
-    first = next(iter(given.values()))
+    first = next(iter(arrays.values()))
     kind = type(first)
     xp = _numpy_namespace(kind)  # type: ignore[arg-type]
-    if xp is not None and all(type(array) is kind for array in given.values()):
-        dtype = first.dtype
-        if any(array.dtype != dtype for array in given.values()):
-            raise TypeError(_unlike("dtype", {n: a.dtype for n, a in given.items()}))
-        return xp
-    xp = array_namespace(**given)
-    if any(array.dtype != first.dtype for array in given.values()):
-        raise TypeError(_unlike("dtype", {n: a.dtype for n, a in given.items()}))
-    devices = {name: device(array) for name, array in given.items()}
-    if any(where != devices[next(iter(given))] for where in devices.values()):
-        raise ValueError(_unlike("device", devices))
+    on_one_device = xp is not None and all(type(array) is kind for array in arrays.values())
+    if not on_one_device:
+        xp = array_namespace(**arrays)
+    if any(array.dtype != first.dtype for array in arrays.values()):
+        raise TypeError(_unlike("dtype", {name: x.dtype for name, x in arrays.items()}))
+    if not on_one_device:
+        devices = {name: device(array) for name, array in arrays.items()}
+        if any(where != device(first) for where in devices.values()):
+            raise ValueError(_unlike("device", devices))
     return xp
 
 
@@ -228,15 +225,6 @@ def keep_where(x: Array, mask: Array, *, xp: Namespace) -> Array:
         return xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))
     # Three times as fast as `where`: a pattern of bits times one or zero, exact for every number.
     return (x.view(bits) * mask).view(x.dtype)
-
-
-def choose(mask: Array, x: Array | int, y: Array, *, xp: Namespace) -> Array:
-    """X where the mask is true, y elsewhere, for unsigned or small whole numbers."""
-    if is_numpy(xp):
-        return y + (x - y) * mask  # ten times as fast as `where` on bytes, which wrap around
-    if isinstance(x, int):
-        x = xp.full((), x, dtype=y.dtype, device=device(y))
-    return xp.where(mask, x, y)
 
 
 @lru_cache

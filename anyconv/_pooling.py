@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from anyconv._axis_windows import AxisWindows, Step
 from anyconv._namespace import (
     add_at,
-    choose,
     combine_at,
     constant,
     device,
@@ -76,11 +75,11 @@ def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace)
 
 
 class _Winners(NamedTuple):
-    """One axis reduced to the first maximum of each window.
+    """Who won when one axis was reduced.
 
-    The number of a cell within its window, in row-major order over the axes reduced so far, tells
-    which of equals came first: `numbers` of the candidates under tap 0, None while all are 0, and
-    `won` of the winners.
+    A cell's number is its place within its window, in row-major order over the axes reduced so far,
+    so the smallest number among equals is the first. `numbers` are those of the candidates under
+    tap 0, None while all are 0, and `won` those of the winners.
     """
 
     numbers: Array | None
@@ -129,46 +128,30 @@ def first_max_gradient(
 
 
 def _first_maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[_Winners]:
-    """The first maxima as each axis is reduced in turn.
-
-    Of two cells the larger wins, a NaN being larger than any number; of equals, that of the smaller
-    number within the window.
-    """
+    """The first maxima as each axis is reduced in turn; a NaN is larger than any number."""
     has_nan = may_hold_nan(x, xp=xp)
     taps = prod(windows.most_taps for windows in axes)
-    dtype = xp.uint8 if taps <= 256 else xp.int32
+    dtype = xp.uint8 if taps <= 128 else xp.int32
     stages: list[_Winners] = []
     for axis, windows in enumerate(axes, start=1):
+        best = _reduced(x, axis, windows, xp.maximum, None, xp=xp)
         numbers = stages[-1].won * windows.most_taps if stages else None
-        best = _room(x, axis, windows.outputs, x.dtype, None, xp=xp)
-        winners = _Winners(numbers, _room(x, axis, windows.outputs, dtype, None, xp=xp))
+        winners = _Winners(numbers, xp.empty(best.shape, dtype=dtype, device=device(x)))
+        won = winners.won
         for step in windows.steps:
-            at = along(axis, step.outputs)
-            cells, candidates = x[along(axis, step.cells)], winners.candidates(axis, step)
+            at, cells = along(axis, step.outputs), x[along(axis, step.cells)]
+            loses = cells != best[at]
+            if has_nan:
+                loses = loses & (cells == cells)
+            # Losers are numbered past all others, and the smallest number wins.
+            number = xp.astype(loses, dtype) * taps + winners.candidates(axis, step)
             if step.opens:
-                best, won = set_at(best, at, cells, xp=xp), candidates
+                won = set_at(won, at, number, xp=xp)
             else:
-                won = winners.won[at]
-                beats = _beats(cells, best[at], has_nan=has_nan)
-                if numbers is not None:
-                    draws = _draws(cells, best[at], has_nan=has_nan)
-                    beats = beats | (draws & (candidates < won))
-                won = choose(beats, candidates, won, xp=xp)
-                best = combine_at(best, at, xp.maximum, best[at], cells, xp=xp)
-            winners = winners._replace(won=set_at(winners.won, at, won, xp=xp))
-        stages.append(winners)
+                won = combine_at(won, at, xp.minimum, won[at], number, xp=xp)
+        stages.append(winners._replace(won=won))
         x = best
     return stages
-
-
-def _beats(cells: Array, best: Array, *, has_nan: bool) -> Array:
-    beats = cells > best
-    return beats | ((cells != cells) & (best == best)) if has_nan else beats
-
-
-def _draws(cells: Array, best: Array, *, has_nan: bool) -> Array:
-    draws = cells == best
-    return draws | ((cells != cells) & (best != best)) if has_nan else draws
 
 
 def max_gradient(
