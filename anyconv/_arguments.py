@@ -151,7 +151,7 @@ def check_outputs(
     ):
         if o < 1:
             raise ValueError(
-                f"spatial axis {axis} has no output: the effective kernel size "
+                f"`x` is too small on spatial axis {axis}: the effective kernel size "
                 f"{d} * ({k} - 1) + 1 = {effective_kernel_size(k, d)} is larger than the padded "
                 f"input {i} + {before} + {after} = {i + before + after}"
             )

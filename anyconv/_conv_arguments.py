@@ -241,9 +241,9 @@ def _conv_transpose_call(
     for axis, size in enumerate(large):
         if size < 1:
             raise ValueError(
-                f"spatial axis {axis} has no output: input {small[axis]}, kernel {kernel[axis]}, "
-                f"stride {strides[axis]}, dilation {dilations[axis]} and padding {pairs[axis]} "
-                f"give {size}"
+                f"`padding` {pairs[axis]} leaves no output on spatial axis {axis}: input "
+                f"{small[axis]}, kernel {kernel[axis]}, stride {strides[axis]} and dilation "
+                f"{dilations[axis]} give {size}"
             )
     geometry = WindowGeometry(large, kernel, strides, dilations, pairs, small)
     problem = Problem(batch, geometry, groups, group_channels * groups, in_channels)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, Self
 
-from anyconv._algorithms._bilinear import Algorithm, conjugate
+from anyconv._algorithms._bilinear import conjugate
 from anyconv._geometry import Phase, Problem
 from anyconv._namespace import (
     add_at,
@@ -23,7 +23,7 @@ from anyconv._namespace import (
 )
 from anyconv._options import options
 from anyconv._plan import Block, Plan, product_dtype
-from anyconv._typing import Array, DType, Index, Namespace, Shape
+from anyconv._typing import Array, DType, Namespace, Shape
 from anyconv._windows import add_slab, slab
 from anyconv._workers import share
 
@@ -34,24 +34,23 @@ def run_forward(plan: Plan, x: Array, w: Array, b: Array | None, *, xp: Namespac
     weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
     if is_traced(xp):
-        (block,) = plan.blocks or (_everything(p),)
-        return _as(_outputs(plan, block, x, weights, bias, xp=xp), x.dtype, xp=xp)
+        (block,) = plan.blocks
+        return _as(_outputs(block, x, weights, bias, xp=xp), x.dtype, xp=xp)
     shape = (p.images, *p.geometry.output, p.out_channels)
     y = xp.empty(shape, dtype=x.dtype, device=device(x))
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
             if plan.writes_in_place and has_out(xp):
-                _write_outputs(plan, block, x, weights, bias, y, xp=xp)
+                _write_outputs(block, x, weights, bias, y, xp=xp)
             else:
-                y[_box(block)] = _outputs(plan, block, x, weights, bias, xp=xp)
+                y[block.outputs] = _outputs(block, x, weights, bias, xp=xp)
 
     share(work, plan.blocks, plan.workers)
     return y
 
 
 def _write_outputs(
-    plan: Plan,
     block: Block,
     x: Array,
     weights: Sequence[Array],
@@ -61,15 +60,13 @@ def _write_outputs(
     xp: Namespace,
 ) -> None:
     """The outputs of one block, multiplied straight into the rows of y where they belong."""
-    algorithm = plan.template.resized(block.shape)
-    target = y[_box(block)]
-    algorithm.forward_into(target, _inputs(plan, block, algorithm, x, xp=xp), weights, xp=xp)
+    target = y[block.outputs]
+    block.algorithm.forward_into(target, _inputs(block, x, xp=xp), weights, xp=xp)
     if bias is not None:
         xp.add(target, bias, out=target)
 
 
 def _outputs(
-    plan: Plan,
     block: Block,
     x: Array,
     weights: Sequence[Array],
@@ -78,8 +75,7 @@ def _outputs(
     xp: Namespace,
 ) -> Array:
     """The outputs of one block."""
-    algorithm = plan.template.resized(block.shape)
-    y = algorithm.forward(_inputs(plan, block, algorithm, x, xp=xp), weights, xp=xp)
+    y = block.algorithm.forward(_inputs(block, x, xp=xp), weights, xp=xp)
     return y if bias is None else y + bias
 
 
@@ -103,12 +99,9 @@ def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Arr
     weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
     for block in plan.blocks:
-        algorithm = plan.template.resized(block.shape)
-        part = _as(dy[_box(block)], dtype, xp=xp)
-        cells = algorithm.input_gradient(part, weights, xp=xp)
-        dx = add_slab(
-            dx, cells, slice(*block.images), block.slab(p.geometry, algorithm.reach), xp=xp
-        )
+        part = _as(dy[block.outputs], dtype, xp=xp)
+        cells = block.algorithm.input_gradient(part, weights, xp=xp)
+        dx = add_slab(dx, cells, block.images, block.slab, xp=xp)
     return _as(dx, dy.dtype, xp=xp)
 
 
@@ -132,10 +125,8 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
     def work(blocks: Sequence[Block]) -> list[Array]:
         total: list[Array] = []
         for block in blocks:
-            algorithm = plan.template.resized(block.shape)
-            part = _as(dy[_box(block)], dtype, xp=xp)
-            inputs = _inputs(plan, block, algorithm, x, xp=xp)
-            terms = algorithm.weight_gradient(part, inputs, xp=xp)
+            part = _as(dy[block.outputs], dtype, xp=xp)
+            terms = block.algorithm.weight_gradient(part, _inputs(block, x, xp=xp), xp=xp)
             total = _sum(total, terms, xp=xp)
         return total
 
@@ -151,18 +142,10 @@ def _sum(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array
     return [add_at(t, (...,), term, xp=xp) for t, term in zip(total, terms, strict=True)]
 
 
-def _inputs(plan: Plan, block: Block, algorithm: Algorithm, x: Array, *, xp: Namespace) -> Array:
+def _inputs(block: Block, x: Array, *, xp: Namespace) -> Array:
     """The slab of one block, ready to be multiplied."""
-    cells = slab(x, slice(*block.images), block.slab(plan.problem.geometry, algorithm.reach), xp=xp)
+    cells = slab(x, block.images, block.slab, xp=xp)
     return _as(cells, product_dtype(xp, x.dtype), xp=xp)
-
-
-def _box(block: Block) -> Index:
-    return (slice(*block.images), *(slice(*bounds) for bounds in block.outputs), ...)
-
-
-def _everything(problem: Problem) -> Block:
-    return Block((0, problem.images), tuple((0, size) for size in problem.geometry.output))
 
 
 def _as(x: Array, dtype: object, *, xp: Namespace) -> Array:

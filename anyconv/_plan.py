@@ -24,7 +24,7 @@ from anyconv._namespace import (
     runs_on_gpu,
 )
 from anyconv._options import Options
-from anyconv._typing import Array, DType, Namespace, Shape
+from anyconv._typing import Array, DType, Index, Namespace
 
 Operation = Literal["forward", "input", "weight"]
 
@@ -35,6 +35,8 @@ CACHED_TILE_BYTES = 12 * 2**20
 # Fewer rows than this make a matrix product slow, however well they fit.
 FEWEST_ROWS = 128
 FEWEST_TILES = 32
+# A sum of so many rows, in single precision, is as exact as its terms; longer ones are cut.
+MOST_SUMMED_ROWS = 4096
 # Below this many multiply-adds nothing is won by a transform.
 WORTH_A_TRANSFORM = 2**24
 # Below this many multiply-adds a call is cheaper than handing it to another thread.
@@ -79,25 +81,15 @@ def product_dtype(xp: Namespace, dtype: DType) -> DType:
 
 
 class Block(NamedTuple):
-    """A box of outputs: `(start, stop)` of the images and of each spatial axis."""
+    """A box of outputs and the slab of inputs under it, a convolution without padding.
 
-    images: tuple[int, int]
-    outputs: Pairs
+    `outputs` indexes y, `images` and `slab` the cells of x, which may lie outside it.
+    """
 
-    @property
-    def shape(self) -> Shape:
-        """The number of outputs along each spatial axis."""
-        return tuple(stop - start for start, stop in self.outputs)
-
-    def slab(self, geometry: WindowGeometry, reach: Shape) -> Pairs:
-        """The inputs under the box and as far as the algorithm reaches; some may lie outside."""
-        starts = (
-            start * s - before
-            for (start, _), s, (before, _) in zip(
-                self.outputs, geometry.stride, geometry.padding, strict=True
-            )
-        )
-        return tuple((start, start + size) for start, size in zip(starts, reach, strict=True))
+    algorithm: Algorithm
+    outputs: Index
+    images: slice
+    slab: Pairs
 
 
 @dataclass(frozen=True)
@@ -143,11 +135,26 @@ class Plan:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks in row-major order."""
+        """The blocks in row-major order; at least one where calls are traced."""
+        geometry = self.problem.geometry
         images = _cut(self.problem.images, self.images_per_block)
-        axes = map(_cut, self.problem.geometry.output, self.template.windows.output)
-        boxes = tuple(product(*axes))
-        return tuple(Block(part, box) for part in images for box in boxes)
+        if self.traits.runs == "traced":
+            images = ((0, self.problem.images),)
+        boxes = tuple(product(*map(_cut, geometry.output, self.template.windows.output)))
+        return tuple(self._block(part, box) for part in images for box in boxes)
+
+    def _block(self, images: tuple[int, int], box: Pairs) -> Block:
+        geometry = self.problem.geometry
+        algorithm = self.template.resized(tuple(stop - start for start, stop in box))
+        starts = (
+            start * s - before
+            for (start, _), s, (before, _) in zip(
+                box, geometry.stride, geometry.padding, strict=True
+            )
+        )
+        slab = tuple((start, start + n) for start, n in zip(starts, algorithm.reach, strict=True))
+        part = slice(*images)
+        return Block(algorithm, (part, *(slice(*bounds) for bounds in box), ...), part, slab)
 
     @cached_property
     def writes_in_place(self) -> bool:
@@ -324,9 +331,10 @@ def _blocks(
             count = -(-problem.images // images) * prod(
                 -(-o // b) for o, b in zip(problem.geometry.output, box, strict=True)
             )
-            if _is_small(template, images) or (
-                block <= _cached_bytes(template, fixed) and count >= workers
-            ):
+            rows = images * prod(box)
+            exact = operation != "weight" or rows <= MOST_SUMMED_ROWS
+            cached = block <= _cached_bytes(template, fixed) and count >= workers
+            if _is_small(template, images) or (exact and cached):
                 break
         smaller = tuple(
             -(-size // (2 * grain)) * grain for size, grain in zip(box, template.grain, strict=True)
@@ -378,5 +386,9 @@ def _workspace(
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")
     weights = template.weight_elements(problem.in_channels, problem.out_channels)
-    shared = weights * (1 + workers) if operation == "weight" else weights
+    shared = weights
+    if operation == "weight":
+        # Each worker has a sum and a term to be added, and complex terms are conjugated.
+        shared += weights * (workers + 1) * (3 if traits.is_complex else 2)
+        block += outputs * traits.is_complex
     return block * traits.product_bytes, shared * traits.product_bytes

@@ -8,16 +8,19 @@ Arrays are canonical, `(n, *spatial, c)`. Each map and its adjoint satisfy `<Ax,
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from anyconv._geometry import Pairs, Segment, Windows, padding_segments
 from anyconv._namespace import (
     add_at,
     device,
     has_strided_views,
+    is_traced,
     pad_constant,
     strided_view,
 )
-from anyconv._typing import Array, Index, Namespace
+from anyconv._typing import Array, Index, Namespace, Shape
 
 
 def unfold(x: Array, windows: Windows, *, xp: Namespace) -> Array:
@@ -52,33 +55,47 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
 
 def slab(x: Array, images: slice, box: Pairs, *, xp: Namespace) -> Array:
     """The cells `start:stop` of each spatial axis of some images, zeros where they lie outside."""
-    inner, widths = _clip(x.shape[1:-1], box)
-    cells = x[(images, *inner, ...)]
-    if any(before or after for before, after in widths):
-        cells = pad_constant(cells, [(0, 0), *widths, (0, 0)], 0, xp=xp)
-    return cells
+    cut = _cut(x.shape[1:-1], box)
+    cells = x[(images, *cut.inside, ...)]
+    if cut.is_whole:
+        return cells
+    if is_traced(xp):
+        return pad_constant(cells, [(0, 0), *cut.widths, (0, 0)], 0, xp=xp)
+    n, *_, c = cells.shape
+    padded = xp.zeros((n, *cut.sizes, c), dtype=x.dtype, device=device(x))
+    padded[(slice(None), *cut.kept, ...)] = cells
+    return padded
 
 
 def add_slab(x: Array, cells: Array, images: slice, box: Pairs, *, xp: Namespace) -> Array:
     """The adjoint of `slab`, added to x: what fell outside x is dropped."""
-    inner, widths = _clip(x.shape[1:-1], box)
-    kept = tuple(
-        slice(before, size - after)
-        for size, (before, after) in zip(cells.shape[1:-1], widths, strict=True)
-    )
-    return add_at(x, (images, *inner, ...), cells[(slice(None), *kept, ...)], xp=xp)
+    cut = _cut(x.shape[1:-1], box)
+    return add_at(x, (images, *cut.inside, ...), cells[(slice(None), *cut.kept, ...)], xp=xp)
 
 
-def _clip(shape: Sequence[int], box: Pairs) -> tuple[list[slice], list[tuple[int, int]]]:
-    """The part of a box inside the array, and the cells of it before and after."""
-    inner, widths = [], []
+class _Cut(NamedTuple):
+    """The part of a box inside an array, and where it lies in the box."""
+
+    inside: tuple[slice, ...]
+    kept: tuple[slice, ...]
+    widths: Pairs
+    sizes: Shape
+    is_whole: bool
+
+
+@lru_cache(maxsize=4096)
+def _cut(shape: Shape, box: Pairs) -> _Cut:
+    inside, kept, widths = [], [], []
     for size, (start, stop) in zip(shape, box, strict=True):
         low = min(max(start, 0), size)
         high = max(min(stop, size), low)
         before = min(max(-start, 0), stop - start)
-        inner.append(slice(low, high))
+        inside.append(slice(low, high))
+        kept.append(slice(before, before + high - low))
         widths.append((before, stop - start - before - (high - low)))
-    return inner, widths
+    sizes = tuple(stop - start for start, stop in box)
+    is_whole = not any(map(any, widths))
+    return _Cut(tuple(inside), tuple(kept), tuple(widths), sizes, is_whole)
 
 
 def pad(x: Array, padding: Pairs, mode: str, *, xp: Namespace) -> Array:

@@ -124,7 +124,7 @@ def conv_forward(
     >>> conv_forward(x, np.asarray([1.0, 10.0])[:, None, None])[:, 0]
     array([21., 32., 43.])
     """
-    xp = common_namespace(x=x, w=w, b=b)
+    xp = common_namespace(x=x, w=w) if b is None else common_namespace(x=x, w=w, b=b)
     check_floating("x", xp, x.dtype, what="convolution")
     call = conv_call(
         known_shape("x", x),
@@ -478,7 +478,7 @@ def conv_transpose_forward(
     >>> conv_transpose_forward(x, w, stride=2, padding=1).shape
     (8, 28, 28, 3)
     """
-    xp = common_namespace(x=x, w=w, b=b)
+    xp = common_namespace(x=x, w=w) if b is None else common_namespace(x=x, w=w, b=b)
     check_floating("x", xp, x.dtype, what="convolution")
     call = conv_transpose_call(
         known_shape("x", x),

@@ -108,7 +108,8 @@ class Algorithm(ABC):
 
     def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
         """The adjoint of `multiply` in the weight, `data^H @ m`."""
-        return xp.matmul(_conjugate_transpose(data, xp=xp), m)
+        product = xp.matmul(xp.matrix_transpose(data), conjugate(m, xp=xp))
+        return conjugate(product, xp=xp)  # m and the product are smaller than the data
 
     def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The outputs of one block, from its slab and the prepared weights."""

@@ -82,7 +82,7 @@ def _unit(size: int, index: int) -> tuple[Fraction, ...]:
 
 def _with_roots(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
     """The coefficients, constant first, of the polynomial with these roots."""
-    coefficients = (Fraction(1),)
+    coefficients: tuple[Fraction, ...] = (Fraction(1),)
     for root in roots:
         shifted = (Fraction(0), *coefficients)
         scaled = (*(root * c for c in coefficients), Fraction(0))

@@ -82,7 +82,7 @@ class Fft(Tiled):
         transformed = tiles * (in_channels + out_channels) + weights
         multiplies = size * transformed * sum(_steps(self.sizes))
         parts = 2 * points
-        elements = 6 * parts * transformed
+        elements = 10 * parts * transformed
         if c == 1:
             elements += 4 * parts * tiles * out_channels
         else:
@@ -261,7 +261,7 @@ def _cheapest(problem: Problem) -> tuple[Shape, Shape]:
 
 def _tile_sizes(outputs: int, stride: int, kernel: int) -> tuple[tuple[int, int], ...]:
     """Some numbers of outputs, to all of them, each with the transform size that holds it."""
-    choices = []
+    choices: list[tuple[int, int]] = []
     parts = 1
     while True:
         size = _fast_size(stride * (-(-outputs // parts) - 1) + kernel)

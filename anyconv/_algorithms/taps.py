@@ -108,7 +108,7 @@ class DepthwiseTaps(Algorithm):
     def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
         """For each tap a product and a sum, element by element."""
         taps, outputs = self.windows.taps, images * prod(self.windows.output) * out_channels
-        return Cost(0, 6 * taps * outputs, taps * outputs / out_channels, 4 * taps)
+        return Cost(0, 4 * taps * outputs, taps * outputs / out_channels, 4 * taps)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """The inputs under each tap, `(n, *input, g) -> (n, *output, g, 1)`."""

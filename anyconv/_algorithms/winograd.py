@@ -19,6 +19,9 @@ from anyconv._geometry import Problem, Windows
 from anyconv._namespace import constant, device
 from anyconv._typing import Array, Namespace, Shape
 
+# Each of many small products costs as much as so many runs of a copy.
+SMALL_PRODUCT = 50.0
+
 
 @dataclass(frozen=True)
 class Winograd(Tiled):
@@ -77,7 +80,7 @@ class Winograd(Tiled):
         multiplies = points * tiles * weights / efficiency + 1.3 * transforms
         multiplies += weights * points * self.windows.taps
         elements = tiles * (4 * points * in_channels + (2 * points + 4 * outputs) * out_channels)
-        runs = tiles * (points + outputs)
+        runs = tiles * (points + outputs) + SMALL_PRODUCT * points * self.groups
         return Cost(multiplies, elements + 4 * points * weights, runs, 20)
 
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
