@@ -182,6 +182,7 @@ class Results:
     settings: dict[str, Any]
     rows: list[dict[str, Any]]
     summary: dict[str, Any] = field(default_factory=dict)
+    tables: list[Any] = field(default_factory=list)  # as they were shown
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,13 +200,15 @@ def finish(
     count: int,
     rows: list[dict[str, Any]],
     summary: dict[str, Any] | None = None,
+    tables: Sequence[Any] = (),
 ) -> None:
-    """Write the results where `--output` asks for it."""
+    """Write the results where `--output` asks for it, with the tables that `show` returned."""
     if arguments.output is None:
         return
     settings = {name: value for name, value in vars(arguments).items() if name != "output"}
     settings = {n: v.name if isinstance(v, Path) else v for n, v in settings.items()}
-    results = Results(benchmark, Environment.here(count), settings, rows, summary or {})
+    here = Environment.here(count)
+    results = Results(benchmark, here, settings, rows, summary or {}, list(tables))
     results.write(arguments.output)
     print(f"results: {arguments.output}")
 

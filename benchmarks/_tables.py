@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -13,21 +14,26 @@ if not console.is_terminal:  # a log or a pipe has no width
     console = Console(highlight=False, width=240)
 
 
+class Shown(NamedTuple):
+    """A table as it was shown; the first `left` columns hold words, the others numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int
+
+
 def show(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
-) -> None:
-    """Print a table whose first `left` columns hold words and whose others hold numbers."""
+) -> Shown:
+    """Print a table, and return it to be kept with the results."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    wide = (
-        Console(width=max(console.width, 200), highlight=False)
-        if not console.is_terminal
-        else console
-    )
-    wide.print(table)
+    console.print(table)
+    return Shown(title, columns, rows, left)
 
 
 def seconds(value: float | None) -> str:

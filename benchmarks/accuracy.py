@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from _backends import Backend, load
+from _backends import Backend, choose
 from _common import finish, geometric_mean, parser, relative_error, threads
 from _layers import LAYERS, Layer
 from _tables import error, show
@@ -109,7 +109,7 @@ def main() -> int:
     if not layers:
         command.error(f"--layers {options.layers!r} matches nothing")
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         rows: list[dict[str, Any]] = []
         started = time.monotonic()
         for layer in layers:
@@ -119,7 +119,7 @@ def main() -> int:
             rows += measured(layer, backend, options.dtypes.split(","))
             print(layer.name, flush=True)
         groups = grouped(rows)
-        show(
+        table = show(
             f"Relative error against float64 on {backend.name}",
             ["dtype", "map", "algorithm", "worst layer", "layers", "mean", "largest", "times gemm"],
             [
@@ -137,7 +137,7 @@ def main() -> int:
             ],
             left=4,
         )
-        finish("accuracy", options, count, rows, {"groups": groups})
+        finish("accuracy", options, count, rows, {"groups": groups}, tables=[table])
     return 0
 
 

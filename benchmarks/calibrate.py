@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _backends import Array, Backend, load
+from _backends import Array, Backend, choose
 from _common import finish, measure, parser, threads
 from _peaks import copy_bandwidth, product_rate
 from _tables import seconds, show
@@ -179,8 +179,9 @@ def main() -> int:
     options = command.parse_args()
     few = slice(0, 2) if options.quick else slice(None)
     found: dict[str, Any] = {}
+    tables = []
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         for used in dict.fromkeys((1, count) if backend.name == "numpy" else (count,)):
             with threads(used):
                 rows = [
@@ -194,12 +195,13 @@ def main() -> int:
                 bandwidth = copy_bandwidth(backend, used, 64 if options.quick else 256)
                 rows.append({"what": "copy, in memory, all threads", "kind": "copy"})
                 rows[-1]["rate"] = bandwidth
-            show(
+            table = show(
                 f"{backend.name}, {options.dtype}, {used} threads",
                 ["what", "kind", "rate"],
                 [[row["what"], row["kind"], _rate(row)] for row in rows],
                 left=2,
             )
+            tables.append(table)
             found[str(used)] = {
                 "rows": rows,
                 "constants": constants(rows, ITEM_BYTES[options.dtype]),
@@ -214,7 +216,7 @@ def main() -> int:
             print(f"# a product is half as fast at {halves}")
         every = [{"threads": int(n), **row} for n, entry in found.items() for row in entry["rows"]]
         sums = {n: entry["constants"] for n, entry in found.items()}
-        finish("calibrate", options, count, every, {"constants": sums})
+        finish("calibrate", options, count, every, {"constants": sums}, tables=tables)
     return 0
 
 

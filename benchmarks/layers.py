@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _backends import Backend, load
+from _backends import Backend, choose
 from _common import finish, geometric_mean, measure, parser, relative_error, threads
 from _layers import LAYERS, Layer
 from _peaks import copy_bandwidth, matmul_rate
 from _peers import Runner, conv_runners, peers
-from _tables import bars, error, mebibytes, ratio, seconds, share, show
+from _tables import Shown, bars, error, mebibytes, ratio, seconds, share, show
 
 import anyconv
 
@@ -175,11 +175,11 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def print_layers(rows: list[dict[str, Any]], algorithms: list[str]) -> None:
+def show_layers(rows: list[dict[str, Any]], algorithms: list[str]) -> Shown:
     """One line for each layer and map."""
     ran = {name for row in rows for name in row["seconds"]}
     columns = [*algorithms, *(n for n in ("torch first", "torch last", "jax") if n in ran)]
-    show(
+    return show(
         "Time of one call",
         ["layer", "map", "plan", *columns, "ratio", "peak", "workspace MiB", "largest error"],
         [
@@ -199,8 +199,8 @@ def print_layers(rows: list[dict[str, Any]], algorithms: list[str]) -> None:
     )
 
 
-def print_summary(groups: list[dict[str, Any]]) -> None:
-    show(
+def show_summary(groups: list[dict[str, Any]]) -> Shown:
+    return show(
         "Geometric means: best peer's time over ours",
         ["family", "map", "layers", "ratio", "lowest", "peak", "chosen within 15 %"],
         [
@@ -253,7 +253,7 @@ def main() -> int:
     if not chosen:
         command.error(f"--layers {options.layers!r} matches nothing")
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         others = peers(options.peers, backend)
         rate = matmul_rate(backend, options.dtype)
         bandwidth = copy_bandwidth(backend, count)
@@ -274,12 +274,12 @@ def main() -> int:
                 best = f", ratio {row['ratio']:.2f}" if row["ratio"] else ""
                 print(f"{layer.name} {operation}: {seconds(row['mine'])}{best}", flush=True)
         groups = summary(rows)
-        print_layers(rows, options.algorithms.split(","))
-        print_summary(groups)
+        tables = [show_layers(rows, options.algorithms.split(",")), show_summary(groups)]
         if options.plot:
             plot(options.plot, rows, backend, options.dtype)
         machine = {"multiply_adds_per_second": rate, "copied_bytes_per_second": bandwidth}
-        finish("layers", options, count, rows, {"machine": machine, "groups": groups})
+        summed = {"machine": machine, "groups": groups}
+        finish("layers", options, count, rows, summed, tables=tables)
     wrong = [f"{row['layer']} {row['map']}: {row['wrong']}" for row in rows if row["wrong"]]
     print(*(f"DIFFERS: {line}" for line in wrong), sep="\n" if wrong else "")
     return 1 if wrong else 0

@@ -100,7 +100,7 @@ def main() -> int:
                     "error": worst,
                 }
             )
-        show(
+        table = show(
             f"{many} images, 64x64x3 -> 8, 4x4 SAME, {options.dtype}, {count} threads "
             f"(loops: {few} images, times {many / few:g})",
             ["map", "loops", "stepbystep", "core", "loops / stepbystep", "loops / core", "error"],
@@ -114,7 +114,7 @@ def main() -> int:
                 for row in rows
             ],
         )
-        finish("loops", options, count, rows)
+        finish("loops", options, count, rows, tables=[table])
     return 0 if all(row["error"] < 1e-4 for row in rows) else 1
 
 

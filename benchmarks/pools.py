@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from _backends import Backend, load
+from _backends import Backend, choose
 from _common import finish, geometric_mean, measure, parser, relative_error, threads
 from _layers import POOLS, Pool
 from _peers import Runner, peers, pool_runners
@@ -80,7 +80,7 @@ def main() -> int:
     command.add_argument("--batch-factor", type=int, default=1, help="times the table's batch")
     options = command.parse_args()
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         others = peers("torch", backend)
         rows = [
             compare(pool.scaled(options.batch_factor), operation, backend, others, options)
@@ -88,7 +88,7 @@ def main() -> int:
             for operation in MAPS
         ]
         names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
-        show(
+        table = show(
             f"Pooling on {backend.name}, {options.dtype}, {count} threads",
             ["pool", "map", *names, "ratio", "largest error"],
             [
@@ -109,7 +109,7 @@ def main() -> int:
             mean = geometric_mean(values)
             groups.append({"map": operation, "ratio": mean, "lowest": min(values)})
             print(f"{operation}: geometric mean {mean:.2f}, lowest {min(values):.2f}")
-        finish("pools", options, count, rows, {"groups": groups})
+        finish("pools", options, count, rows, {"groups": groups}, tables=[table])
     limit = TOLERANCES[options.dtype]
     wrong = [row for row in rows if any(not e <= limit for e in row["errors"].values())]
     for row in wrong:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _backends import load
+from _backends import choose
 from _common import finish, measure, parser, threads
 from _layers import Layer
 from _peers import conv_runners, peers
@@ -69,7 +69,7 @@ def main() -> int:
     options = command.parse_args()
     rows = []
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         others = peers("torch", backend)
         for varied, value, layer, workers in cases(1 if backend.on_gpu else count, options.quick):
             if varied == "workers":
@@ -83,7 +83,7 @@ def main() -> int:
                 | {"flops_per_second": rate}
             )
         names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
-        show(
+        table = show(
             f"Forward on {backend.name}, float32, {count} threads",
             ["varied", "layer", "value", *names, "GFLOP/s"],
             [
@@ -105,7 +105,7 @@ def main() -> int:
                 for name, value in row["seconds"].items():
                     panel.setdefault(name, []).append((row["value"], value * 1e3))
             lines(options.plot, f"Forward on {backend.name}", panels, ("", "milliseconds"))
-        finish("scaling", options, count, rows)
+        finish("scaling", options, count, rows, tables=[table])
     return 0
 
 

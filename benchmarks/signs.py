@@ -157,7 +157,7 @@ def main() -> int:
                 row = {"backend": name, "dtype": dtype, "seconds": timing.median}
                 rows.append(row | compare(result, expected))
     names = Outcome._fields[:6]
-    show(
+    table = show(
         "Against NumPy in float64: relative error, other winners, time forward and back",
         ["backend", "dtype", *names, "other winners", "time", "agrees"],
         [
@@ -173,7 +173,7 @@ def main() -> int:
         ],
         left=2,
     )
-    finish("signs", options, count, rows, {"data": path.name, "images": len(x)})
+    finish("signs", options, count, rows, {"data": path.name, "images": len(x)}, tables=[table])
     return 0 if rows and all(map(agrees, rows)) else 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from _backends import load
+from _backends import choose
 from _common import finish, measure, parser, threads
 from _peers import in_memory, peers
 from _tables import ratio, seconds, show
@@ -66,7 +66,7 @@ def main() -> int:
     command.add_argument("--backend", default="numpy", help="the arrays that ours is given")
     options = command.parse_args()
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         found = {"ours": (our_functions(lambda a: backend.asarray(a, "float32")), backend.wait)}
         for name, peer in peers("torch", backend).items():
             functions = torch_functions(lambda a, peer=peer: peer.asarray(a, "float32"))
@@ -81,7 +81,7 @@ def main() -> int:
             medians = {name: timing.median for name, timing in timings.items()}
             spread = {name: timing.spread for name, timing in timings.items()}
             rows.append({"call": call, "seconds": medians, "spread": spread})
-        show(
+        table = show(
             f"A call on a 1x8x8x3 image, {backend.name}, float32",
             ["call", *found, "ratio"],
             [
@@ -97,7 +97,7 @@ def main() -> int:
                 for row in rows
             ],
         )
-        finish("small", options, count, rows)
+        finish("small", options, count, rows, tables=[table])
     return 0
 
 

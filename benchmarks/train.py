@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _backends import Backend, load
+from _backends import Backend, choose
 from _common import finish, measure, parser, threads
 from _peers import in_memory, peers
 from _tables import ratio, show
@@ -172,11 +172,11 @@ def main() -> int:
     command.add_argument("--batch-factor", type=int, default=1, help="times the usual batch")
     options = command.parse_args()
     with threads(options.threads) as count:
-        backend = load(options.backend)
+        backend = choose(options.backend)
         others = peers("torch", backend)
         rows = [compare(m, backend, others, options) for m in options.models.split(",")]
         names = list(rows[0]["images_per_second"])
-        show(
+        table = show(
             f"Training on {backend.name}, float32, {count} threads: images a second",
             ["network", "batch", *names, "ratio", "first loss"],
             [
@@ -190,7 +190,7 @@ def main() -> int:
                 for row in rows
             ],
         )
-        finish("train", options, count, rows)
+        finish("train", options, count, rows, tables=[table])
     unlike = [row for row in rows if np.ptp(list(row["first_loss"].values())) > 1e-4]
     for row in unlike:
         print(f"DIFFERS: {row['model']}: {row['first_loss']}")
