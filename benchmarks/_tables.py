@@ -62,30 +62,27 @@ def error(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}"
 
 
-def bars(path: Path, title: str, groups: Mapping[str, Mapping[str, float]], label: str) -> None:
-    """Horizontal bars, a group for each name, on a logarithmic axis with a line at one."""
+def dots(path: Path, title: str, groups: Mapping[str, Mapping[str, float]], label: str) -> None:
+    """A row for each name and a mark for each of its values, on a logarithmic axis."""
     plt = _pyplot()
     names = list(groups)
     series = list(dict.fromkeys(key for values in groups.values() for key in values))
-    thickness = 0.8 / len(series)
-    figure, axis = plt.subplots(
-        figsize=(8, 1.2 + 0.17 * len(names) * max(len(series), 2)), layout="constrained"
-    )
-    for index, key in enumerate(series):
-        places = [row + index * thickness for row, name in enumerate(names) if key in groups[name]]
-        values = [groups[name][key] for name in names if key in groups[name]]
-        axis.barh(places, [value - 1 for value in values], thickness, left=1, label=key)
+    figure, axis = plt.subplots(figsize=(8, 1.3 + 0.19 * len(names)), layout="constrained")
+    for key, marker in zip(series, "o^sDv", strict=False):
+        rows = [row for row, name in enumerate(names) if key in groups[name]]
+        values = [groups[names[row]][key] for row in rows]
+        axis.plot(values, rows, marker, markersize=5, alpha=0.8, label=key)
     axis.axvline(1, color="black", linewidth=1)
     axis.set_xscale("log")
     ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if _within(t, groups)]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
-    axis.set_yticks([row + 0.4 - thickness / 2 for row in range(len(names))], names, fontsize=8)
-    axis.set_ylim(len(names), -0.4)
-    axis.grid(axis="x", alpha=0.3)
+    axis.set_yticks(range(len(names)), names, fontsize=7)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(alpha=0.3)
     axis.set_xlabel(label)
-    axis.set_title(title, fontsize=10)
-    axis.legend(fontsize=8, loc="best")
+    figure.suptitle(title, fontsize=10)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper right", fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
     print(f"plot: {path}")

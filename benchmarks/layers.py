@@ -26,7 +26,7 @@ from _common import finish, geometric_mean, measure, parser, relative_error, thr
 from _layers import LAYERS, Layer
 from _peaks import copy_bandwidth, matmul_rate
 from _peers import Runner, conv_runners, peers
-from _tables import Shown, bars, error, mebibytes, ratio, seconds, share, show
+from _tables import Shown, dots, error, mebibytes, ratio, seconds, share, show
 
 import anyconv
 
@@ -226,7 +226,7 @@ def plot(path: Path, rows: list[dict[str, Any]], backend: Backend, dtype: str) -
             groups.setdefault(row["layer"], {})[row["map"]] = row["ratio"]
     if groups:
         title = f"anyconv on {backend.name}, {dtype}, against the best of the native libraries"
-        bars(path, title, groups, "times as fast (1: equal)")
+        dots(path, title, groups, "times as fast (1: equal)")
 
 
 def main() -> int:
