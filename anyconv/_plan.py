@@ -332,7 +332,8 @@ def _blocks(
                 -(-o // b) for o, b in zip(problem.geometry.output, box, strict=True)
             )
             rows = images * prod(box)
-            exact = operation != "weight" or rows <= MOST_SUMMED_ROWS
+            is_sum = operation == "weight" and not isinstance(template, Tiled)
+            exact = not is_sum or rows <= MOST_SUMMED_ROWS
             cached = block <= _cached_bytes(template, fixed) and count >= workers
             if _is_small(template, images) or (exact and cached):
                 break
