@@ -19,12 +19,11 @@ from anyconv.conv import (
     conv_backward_input,
     conv_backward_weight,
     conv_forward,
-    conv_transpose_backward,
-    conv_transpose_forward,
-    plan_conv,
 )
+from anyconv.conv_transpose import conv_transpose_backward, conv_transpose_forward
 from anyconv.lp_pool import lp_pool_backward, lp_pool_forward
 from anyconv.max_pool import max_pool_backward, max_pool_forward
+from anyconv.planning import plan_conv
 from anyconv.unpool import max_unpool_backward, max_unpool_forward
 from anyconv.windows import fold, pad, pad_backward, unfold
 

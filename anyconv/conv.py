@@ -8,28 +8,21 @@ an adjoint: with the inner product that conjugates its first factor,
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from anyconv._arguments import LAYOUTS, check_floating, check_shape, choice, known_shape, shape
-from anyconv._conv_arguments import ConvCall, conv_call, conv_transpose_call
-from anyconv._execute import over_batch, run_forward, run_input_gradient, run_weight_gradient
-from anyconv._layout import (
-    from_canonical,
-    to_canonical,
-    weight_from_canonical,
-    weight_to_canonical,
+from anyconv._arguments import LAYOUTS, check_floating, choice, known_shape, shape
+from anyconv._conv_arguments import conv_call
+from anyconv._conv_kernels import (
+    bias_gradient,
+    check_bias,
+    check_dy,
+    forward,
+    input_gradient,
+    weight_gradient,
 )
-from anyconv._namespace import (
-    accumulator,
-    common_namespace,
-    device,
-    is_lazy_blocks,
-    namespace_of_name,
-)
-from anyconv._options import current_options
-from anyconv._plan import Operation, Plan, make_plan, traits_of
-from anyconv._typing import Array, Ints, Layout, Namespace, Padding, PaddingMode, Shape
-from anyconv._windows import pad, pad_adjoint
+from anyconv._execute import over_batch
+from anyconv._namespace import common_namespace
+from anyconv._typing import Array, Ints, Layout, Padding, PaddingMode
 
 
 class ConvGradients(NamedTuple):
@@ -137,8 +130,8 @@ def conv_forward(
         layout=layout,
         algorithm=algorithm,
     )
-    _check_bias(b, call.problem.out_channels)
-    return over_batch(_forward, call, [x], [w] if b is None else [w, b], call.y_shape, xp=xp)
+    check_bias(b, call.problem.out_channels)
+    return over_batch(forward, call, [x], [w] if b is None else [w, b], call.y_shape, xp=xp)
 
 
 def conv_backward(
@@ -214,12 +207,12 @@ def conv_backward(
         layout=layout,
         algorithm=algorithm,
     )
-    _check_dy(dy, call.y_shape)
+    check_dy(dy, call.y_shape)
     channels_axis = -1 if layout == "channels_last" else -call.rank - 1
     return ConvGradients(
-        over_batch(_input_gradient, call, [dy], [w], call.x_shape, xp=xp),
-        over_batch(_weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp),
-        _bias_gradient(dy, channels_axis, xp=xp),
+        over_batch(input_gradient, call, [dy], [w], call.x_shape, xp=xp),
+        over_batch(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp),
+        bias_gradient(dy, channels_axis, xp=xp),
     )
 
 
@@ -290,8 +283,8 @@ def conv_backward_input(
         algorithm=algorithm,
         x_name="input_shape",
     )
-    _check_dy(dy, call.y_shape)
-    return over_batch(_input_gradient, call, [dy], [w], call.x_shape, xp=xp)
+    check_dy(dy, call.y_shape)
+    return over_batch(input_gradient, call, [dy], [w], call.x_shape, xp=xp)
 
 
 def conv_backward_weight(
@@ -360,8 +353,8 @@ def conv_backward_weight(
         algorithm=algorithm,
         w_name="weight_shape",
     )
-    _check_dy(dy, call.y_shape)
-    return over_batch(_weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)
+    check_dy(dy, call.y_shape)
+    return over_batch(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)
 
 
 def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
@@ -410,313 +403,4 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     if len(sizes) < 2:
         raise ValueError(f"`dy` must have a spatial and a channels axis, got shape {sizes}")
     channels_axis = -1 if layout == "channels_last" else min(len(sizes) - 2, 1)
-    return _bias_gradient(dy, channels_axis, xp=xp)
-
-
-def conv_transpose_forward(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    stride: Ints = 1,
-    padding: Padding = 0,
-    output_padding: Ints = 0,
-    output_size: Ints | None = None,
-    dilation: Ints = 1,
-    groups: int = 1,
-    layout: Layout = "channels_last",
-    algorithm: str = "auto",
-) -> Array:
-    """Transposed convolution: the adjoint of a convolution in its input, plus a bias.
-
-    Parameters
-    ----------
-    x : array, (*batch, *spatial, C_in)
-        The input. Channels first: (*batch, C_in, *spatial).
-    w : array, (*kernel, C_out / groups, C_in)
-        The weight of the convolution whose adjoint this is, one from C_out to C_in channels.
-        Channels first: (C_in, C_out / groups, *kernel).
-    b : array, (C_out,), optional
-        The bias.
-    stride, padding, dilation, groups
-        Those of the convolution whose adjoint this is. ``padding="same"`` gives ``output = input *
-        stride``, split as ONNX's SAME_UPPER.
-    output_padding : int or one int for each spatial axis
-        Cells added to the output's end, fewer than the stride or the dilation.
-    output_size : int or one int for each spatial axis, optional
-        The output's spatial sizes, in place of `output_padding`.
-    layout : {"channels_last", "channels_first"}
-        Where the channels axis is.
-    algorithm : str
-        As in `conv_forward`.
-
-    Returns
-    -------
-    array, (*batch, *output, C_out)
-        The output. Along each axis ``output = (input - 1) * stride - before - after + dilation *
-        (kernel - 1) + output_padding + 1``. Channels first: (*batch, C_out, *output).
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv_forward`, and for output sizes out of reach.
-
-    See Also
-    --------
-    conv_backward_input : the same map.
-    conv_transpose_backward : its gradients.
-
-    References
-    ----------
-    V. Dumoulin, F. Visin, arXiv:1603.07285, section 4. ONNX operator ConvTranspose, for ``"same"``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from anyconv import conv_transpose_forward
-    >>> x, w = np.ones((8, 14, 14, 16)), np.ones((4, 4, 3, 16))
-    >>> conv_transpose_forward(x, w, stride=2, padding=1).shape
-    (8, 28, 28, 3)
-    """
-    xp = common_namespace(x=x, w=w) if b is None else common_namespace(x=x, w=w, b=b)
-    check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_transpose_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        output_size=output_size,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-        algorithm=algorithm,
-    )
-    _check_bias(b, call.problem.in_channels)
-    whole = [w] if b is None else [w, b]
-    return over_batch(_transposed, call, [x], whole, call.x_shape, xp=xp)
-
-
-def conv_transpose_backward(
-    dy: Array,
-    x: Array,
-    w: Array,
-    *,
-    stride: Ints = 1,
-    padding: Padding = 0,
-    output_padding: Ints = 0,
-    output_size: Ints | None = None,
-    dilation: Ints = 1,
-    groups: int = 1,
-    layout: Layout = "channels_last",
-    algorithm: str = "auto",
-) -> ConvGradients:
-    """All three gradients of `conv_transpose_forward`, called with the same options.
-
-    Parameters
-    ----------
-    dy : array, (*batch, *output, C_out)
-        The gradient of the output. Channels first: (*batch, C_out, *output).
-    x, w : array
-        The input and the weight that `conv_transpose_forward` had.
-    stride, padding, output_padding, output_size, dilation, groups, layout, algorithm
-        As `conv_transpose_forward` had them.
-
-    Returns
-    -------
-    ConvGradients
-        A named tuple ``(dx, dw, db)``, of the shapes of x, w and b.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv_transpose_forward`, and if dy has not the shape of its output.
-
-    See Also
-    --------
-    conv_transpose_forward : the function whose gradients these are.
-
-    Notes
-    -----
-    The adjoint of an adjoint is the convolution itself: dx is `conv_forward` of dy, and dw is the
-    weight's gradient with dy and x in each other's place, conjugated.
-
-    References
-    ----------
-    V. Dumoulin, F. Visin, arXiv:1603.07285, section 4.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from anyconv import conv_transpose_backward
-    >>> dy, x, w = np.ones((8, 28, 28, 3)), np.ones((8, 14, 14, 16)), np.ones((4, 4, 3, 16))
-    >>> gradients = conv_transpose_backward(dy, x, w, stride=2, padding=1)
-    >>> gradients.dx.shape, gradients.dw.shape, gradients.db.shape
-    ((8, 14, 14, 16), (4, 4, 3, 16), (3,))
-    """
-    xp = common_namespace(dy=dy, x=x, w=w)
-    check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_transpose_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        output_size=output_size,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-        algorithm=algorithm,
-    )
-    _check_dy(dy, call.x_shape)
-    dx = over_batch(_forward, call, [dy], [w], call.y_shape, xp=xp)
-    # y = conv_backward_input(x, w) is linear in conj(w), so its adjoint in w is the weight gradient
-    # with the parts of x and dy exchanged: <y, dy> = <x, conv(dy, w)> = <dw, w>.
-    dw = over_batch(_weight_gradient, call, [x, dy], [], call.w_shape, summed=True, xp=xp)
-    channels_axis = -1 if layout == "channels_last" else -call.rank - 1
-    return ConvGradients(dx, dw, _bias_gradient(dy, channels_axis, xp=xp))
-
-
-def plan_conv(
-    x_shape: Sequence[int],
-    w_shape: Sequence[int],
-    *,
-    dtype: Any,
-    stride: Ints = 1,
-    padding: Padding = 0,
-    dilation: Ints = 1,
-    groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
-    layout: Layout = "channels_last",
-    algorithm: str = "auto",
-    namespace: Any = "numpy",
-    operation: Operation = "forward",
-) -> Plan:
-    """What a convolution of these sizes would run, and why, without running it.
-
-    Parameters
-    ----------
-    x_shape, w_shape : sequence of int
-        The shapes of the input and the weight.
-    dtype : dtype or str
-        The arrays' dtype, such as ``"float32"``.
-    stride, padding, dilation, groups, padding_mode, layout, algorithm
-        As in `conv_forward`.
-    namespace : str or module
-        The array library: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array_api_strict"``
-        or its module.
-    operation : {"forward", "input", "weight"}
-        The output, or the gradient of the input or of the weight.
-
-    Returns
-    -------
-    Plan
-        With attributes such as `algorithm`, `workspace` (bytes) and `blocks`; its `str` is a small
-        table.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv_forward`; and if the library is not installed.
-
-    See Also
-    --------
-    options : the limits that a plan keeps to.
-
-    References
-    ----------
-    The idea of a plan is FFTW's: M. Frigo, S. G. Johnson, "The design and implementation of FFTW3",
-    2005.
-
-    Examples
-    --------
-    >>> from anyconv import plan_conv
-    >>> plan = plan_conv((8, 56, 56, 64), (1, 1, 64, 256), dtype="float32")
-    >>> plan.algorithm
-    'gemm'
-    """
-    xp = namespace_of_name(namespace)
-    kind = getattr(xp, dtype) if isinstance(dtype, str) else dtype
-    check_floating("dtype", xp, kind, what="convolution")
-    choice("operation", operation, ("forward", "input", "weight"))
-    call = conv_call(
-        shape("x_shape", x_shape),
-        shape("w_shape", w_shape),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-        x_name="x_shape",
-        w_name="w_shape",
-    )
-    return _plan(call, operation, xp.empty((0,), dtype=kind), xp=xp)
-
-
-def _plan(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) -> Plan:
-    return make_plan(call.problem, operation, call.algorithm, traits_of(xp, x), current_options())
-
-
-def _forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace) -> Array:
-    """Y from x and w, in the caller's layout."""
-    x = to_canonical(x, call.rank, call.layout, xp=xp)
-    w = weight_to_canonical(w, call.layout, xp=xp)
-    if call.mode_padding:
-        x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
-    y = run_forward(_plan(call, "forward", x, xp=xp), x, w, b, xp=xp)
-    return from_canonical(y, call.problem.batch, call.layout, xp=xp)
-
-
-def _input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Array:
-    """Dx from dy and w, in the caller's layout."""
-    dy = to_canonical(dy, call.rank, call.layout, xp=xp)
-    w = weight_to_canonical(w, call.layout, xp=xp)
-    dx = run_input_gradient(_plan(call, "input", dy, xp=xp), dy, w, xp=xp)
-    if call.mode_padding:
-        dx = pad_adjoint(dx, call.spatial, call.mode_padding, call.padding_mode, xp=xp)
-    return from_canonical(dx, call.problem.batch, call.layout, xp=xp)
-
-
-def _weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Array:
-    """Dw from dy and x, in the caller's layout."""
-    dy = to_canonical(dy, call.rank, call.layout, xp=xp)
-    x = to_canonical(x, call.rank, call.layout, xp=xp)
-    if call.mode_padding:
-        x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
-    dw = run_weight_gradient(_plan(call, "weight", x, xp=xp), dy, x, xp=xp)
-    return weight_from_canonical(dw, call.layout, xp=xp)
-
-
-def _transposed(
-    call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace
-) -> Array:
-    """The input gradient with a bias added."""
-    y = _input_gradient(call, x, w, xp=xp)
-    if b is None:
-        return y
-    if call.layout == "channels_first":
-        b = xp.reshape(b, (-1, *(1,) * call.rank))
-    return y + b
-
-
-def _bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
-    """The sum over all axes but one."""
-    kept = channels_axis % dy.ndim
-    dtype = accumulator(xp, dy.dtype)
-    if is_lazy_blocks(xp) or kept != dy.ndim - 1 or dtype != dy.dtype:
-        others = tuple(axis for axis in range(dy.ndim) if axis != kept)
-        return xp.astype(xp.sum(dy, axis=others, dtype=dtype), dy.dtype)
-    # A product with ones adds in blocks, so faster and more exactly than row after row.
-    rows = xp.reshape(dy, (-1, dy.shape[-1]))
-    return xp.matmul(xp.ones((rows.shape[0],), dtype=dtype, device=device(dy)), rows)
-
-
-def _check_bias(b: Array | None, channels: int) -> None:
-    if b is not None:
-        check_shape("b", b.shape, (channels,), "one value for each output channel, shape")
-
-
-def _check_dy(dy: Array, expected: Shape) -> None:
-    check_shape("dy", known_shape("dy", dy), expected, "the shape of the output")
+    return bias_gradient(dy, channels_axis, xp=xp)

@@ -1,0 +1,83 @@
+"""The maps of convolution on eager arrays, in the caller's layout."""
+
+from anyconv._arguments import check_shape, known_shape
+from anyconv._conv_arguments import ConvCall
+from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
+from anyconv._layout import (
+    from_canonical,
+    to_canonical,
+    weight_from_canonical,
+    weight_to_canonical,
+)
+from anyconv._namespace import accumulator, device, is_lazy_blocks
+from anyconv._options import current_options
+from anyconv._plan import Operation, Plan, make_plan, traits_of
+from anyconv._typing import Array, Namespace, Shape
+from anyconv._windows import pad, pad_adjoint
+
+
+def plan_of(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) -> Plan:
+    return make_plan(call.problem, operation, call.algorithm, traits_of(xp, x), current_options())
+
+
+def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace) -> Array:
+    """Y from x and w, in the caller's layout."""
+    x = to_canonical(x, call.rank, call.layout, xp=xp)
+    w = weight_to_canonical(w, call.layout, xp=xp)
+    if call.mode_padding:
+        x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
+    y = run_forward(plan_of(call, "forward", x, xp=xp), x, w, b, xp=xp)
+    return from_canonical(y, call.problem.batch, call.layout, xp=xp)
+
+
+def input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Array:
+    """Dx from dy and w, in the caller's layout."""
+    dy = to_canonical(dy, call.rank, call.layout, xp=xp)
+    w = weight_to_canonical(w, call.layout, xp=xp)
+    dx = run_input_gradient(plan_of(call, "input", dy, xp=xp), dy, w, xp=xp)
+    if call.mode_padding:
+        dx = pad_adjoint(dx, call.spatial, call.mode_padding, call.padding_mode, xp=xp)
+    return from_canonical(dx, call.problem.batch, call.layout, xp=xp)
+
+
+def weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Array:
+    """Dw from dy and x, in the caller's layout."""
+    dy = to_canonical(dy, call.rank, call.layout, xp=xp)
+    x = to_canonical(x, call.rank, call.layout, xp=xp)
+    if call.mode_padding:
+        x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
+    dw = run_weight_gradient(plan_of(call, "weight", x, xp=xp), dy, x, xp=xp)
+    return weight_from_canonical(dw, call.layout, xp=xp)
+
+
+def transposed(
+    call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace
+) -> Array:
+    """The input gradient with a bias added."""
+    y = input_gradient(call, x, w, xp=xp)
+    if b is None:
+        return y
+    if call.layout == "channels_first":
+        b = xp.reshape(b, (-1, *(1,) * call.rank))
+    return y + b
+
+
+def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
+    """The sum over all axes but one."""
+    kept = channels_axis % dy.ndim
+    dtype = accumulator(xp, dy.dtype)
+    if is_lazy_blocks(xp) or kept != dy.ndim - 1 or dtype != dy.dtype:
+        others = tuple(axis for axis in range(dy.ndim) if axis != kept)
+        return xp.astype(xp.sum(dy, axis=others, dtype=dtype), dy.dtype)
+    # A product with ones adds in blocks, so faster and more exactly than row after row.
+    rows = xp.reshape(dy, (-1, dy.shape[-1]))
+    return xp.matmul(xp.ones((rows.shape[0],), dtype=dtype, device=device(dy)), rows)
+
+
+def check_bias(b: Array | None, channels: int) -> None:
+    if b is not None:
+        check_shape("b", b.shape, (channels,), "one value for each output channel, shape")
+
+
+def check_dy(dy: Array, expected: Shape) -> None:
+    check_shape("dy", known_shape("dy", dy), expected, "the shape of the output")

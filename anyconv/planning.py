@@ -1,0 +1,89 @@
+"""What a convolution would do, without doing it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anyconv._arguments import check_floating, choice, shape
+from anyconv._conv_arguments import conv_call
+from anyconv._conv_kernels import plan_of
+from anyconv._namespace import namespace_of_name
+from anyconv._plan import Operation, Plan
+from anyconv._typing import Ints, Layout, Padding, PaddingMode
+
+
+def plan_conv(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    dtype: Any,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: str = "auto",
+    namespace: Any = "numpy",
+    operation: Operation = "forward",
+) -> Plan:
+    """What a convolution of these sizes would run, and why, without running it.
+
+    Parameters
+    ----------
+    x_shape, w_shape : sequence of int
+        The shapes of the input and the weight.
+    dtype : dtype or str
+        The arrays' dtype, such as ``"float32"``.
+    stride, padding, dilation, groups, padding_mode, layout, algorithm
+        As in `conv_forward`.
+    namespace : str or module
+        The array library: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array_api_strict"``
+        or its module.
+    operation : {"forward", "input", "weight"}
+        The output, or the gradient of the input or of the weight.
+
+    Returns
+    -------
+    Plan
+        With attributes such as `algorithm`, `workspace` (bytes) and `blocks`; its `str` is a small
+        table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv_forward`; and if the library is not installed.
+
+    See Also
+    --------
+    options : the limits that a plan keeps to.
+
+    References
+    ----------
+    The idea of a plan is FFTW's: M. Frigo, S. G. Johnson, "The design and implementation of FFTW3",
+    2005.
+
+    Examples
+    --------
+    >>> from anyconv import plan_conv
+    >>> plan = plan_conv((8, 56, 56, 64), (1, 1, 64, 256), dtype="float32")
+    >>> plan.algorithm
+    'gemm'
+    """
+    xp = namespace_of_name(namespace)
+    kind = getattr(xp, dtype) if isinstance(dtype, str) else dtype
+    check_floating("dtype", xp, kind, what="convolution")
+    choice("operation", operation, ("forward", "input", "weight"))
+    call = conv_call(
+        shape("x_shape", x_shape),
+        shape("w_shape", w_shape),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        layout=layout,
+        algorithm=algorithm,
+        x_name="x_shape",
+        w_name="w_shape",
+    )
+    return plan_of(call, operation, xp.empty((0,), dtype=kind), xp=xp)
