@@ -5,10 +5,13 @@ from math import prod
 
 from anyconv._namespace import accumulator, device, has_out, is_numpy, is_traced, item_bytes
 from anyconv._options import current_options
-from anyconv._plan import CACHED_BYTES
 from anyconv._pool_arguments import PoolCall
 from anyconv._typing import Array, DType, Namespace, Shape
 from anyconv._workers import share
+
+# On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
+CHUNK_BYTES = 8 * 2**20
+SHARED_BYTES = 2**20  # less than that is done before a second worker has begun
 
 
 def pooled(
@@ -78,7 +81,8 @@ def by_images(
 
     at_once = max(limits.workspace_bytes // each, 1)
     if is_numpy(xp):
-        at_once = max(min(at_once // limits.workers, CACHED_BYTES // each), 1)
+        workers = limits.workers if n * each > SHARED_BYTES else 1
+        at_once = max(min(at_once // workers, CHUNK_BYTES // each, -(-n // workers)), 1)
     if is_traced(xp) or at_once >= n:
         return xp.astype(kernel(*part(0, n)), dtype, copy=False)
     y = xp.empty((n, *shape), dtype=dtype, device=device(arrays[0]))

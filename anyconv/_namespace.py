@@ -218,13 +218,17 @@ def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
     return x / y
 
 
-def keep_where(x: Array, mask: Array, *, xp: Namespace) -> Array:
-    """X where the mask is true, zero elsewhere."""
+def keep_where(x: Array, mask: Array, *, out: Array | None = None, xp: Namespace) -> Array:
+    """X where the mask is true, zero elsewhere, perhaps written to `out`."""
     bits = _same_bits(x.dtype) if is_numpy(xp) else None
     if bits is None:
-        return xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))
+        kept = xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))
+        return kept if out is None else set_at(out, (...,), kept, xp=xp)
     # Three times as fast as `where`: a pattern of bits times one or zero, exact for every number.
-    return (x.view(bits) * mask).view(x.dtype)
+    if out is None:
+        return (x.view(bits) * mask).view(x.dtype)
+    xp.multiply(x.view(bits), mask, out=out.view(bits))
+    return out
 
 
 @lru_cache

@@ -15,6 +15,7 @@ from anyconv._namespace import (
     combine_at,
     constant,
     device,
+    has_out,
     index_dtype,
     keep_where,
     may_hold_nan,
@@ -39,7 +40,7 @@ def window_sum_adjoint(dy: Array, axes: Axes, *, out: Array | None = None, xp: N
         windows = axes[axis - 1]
         dx = _gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
-            dx = _hand_down(dx, axis, step, dy[along(axis, step.outputs)], xp=xp)
+            dx = _hand_down(dx, axis, step, dy[along(axis, step.outputs)], None, xp=xp)
         dy = dx
     return dy
 
@@ -122,7 +123,7 @@ def first_max_gradient(
         for step in windows.steps:
             at = along(axis, step.outputs)
             wins = winners.candidates(axis, step) == winners.won[at]
-            dx = _hand_down(dx, axis, step, keep_where(dy[at], wins, xp=xp), xp=xp)
+            dx = _hand_down(dx, axis, step, dy[at], wins, xp=xp)
         dy = dx
     return dy
 
@@ -168,7 +169,7 @@ def max_gradient(
         windows = axes[axis - 1]
         dx = _gradient_room(dy, axis, windows, out, xp=xp)
         for step, at, hits in _hits(stages, axis, windows, has_nan=has_nan):
-            dx = _hand_down(dx, axis, step, keep_where(dy[at], hits, xp=xp), xp=xp)
+            dx = _hand_down(dx, axis, step, dy[at], hits, xp=xp)
         dy = dx
     return dy
 
@@ -220,10 +221,19 @@ def _reduced(
     return y
 
 
-def _hand_down(dx: Array, axis: int, step: Step, share: Array, *, xp: Namespace) -> Array:
-    """A share of the output gradient added to the cells of a step."""
-    write = set_at if step.alone else add_at
-    return write(dx, along(axis, step.cells), share, xp=xp)
+def _hand_down(
+    dx: Array, axis: int, step: Step, dy: Array, mask: Array | None, *, xp: Namespace
+) -> Array:
+    """The gradient of some outputs, where the mask is true, added to the cells of a step."""
+    to = along(axis, step.cells)
+    if not step.alone:
+        return add_at(dx, to, dy if mask is None else keep_where(dy, mask, xp=xp), xp=xp)
+    if mask is None:
+        return set_at(dx, to, dy, xp=xp)
+    if has_out(xp):
+        keep_where(dy, mask, out=dx[to], xp=xp)
+        return dx
+    return set_at(dx, to, keep_where(dy, mask, xp=xp), xp=xp)
 
 
 def _gradient_room(

@@ -1,0 +1,141 @@
+"""Images in turn: whatever the chunks and the workers, the same numbers."""
+
+import numpy as np
+import oracle
+import pytest
+
+import anyconv
+from anyconv import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    avg_pool_backward,
+    avg_pool_forward,
+    fold,
+    lp_pool_backward,
+    lp_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    pad_backward,
+    unfold,
+)
+from anyconv._images import by_images
+
+OVERLAP = {"stride": 2, "padding": 1}
+
+
+def draw(shape, dtype="float32"):
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+CALLS = {
+    "max": lambda x, dy: max_pool_forward(x, (3, 3), **OVERLAP),
+    "positions": lambda x, dy: max_pool_forward(x, (3, 3), return_indices=True, **OVERLAP)[1],
+    "max, first": lambda x, dy: max_pool_backward(dy, x, (3, 3), **OVERLAP),
+    "max, all": lambda x, dy: max_pool_backward(dy, x, (3, 3), ties="all", **OVERLAP),
+    "max, split": lambda x, dy: max_pool_backward(dy, x, (3, 3), ties="split", **OVERLAP),
+    "average": lambda x, dy: avg_pool_forward(x, (3, 3), **OVERLAP),
+    "average's gradient": lambda x, dy: avg_pool_backward(dy, x.shape, (3, 3), **OVERLAP),
+    "Lp": lambda x, dy: lp_pool_forward(x, (3, 3), p=3, **OVERLAP),
+    "Lp's gradient": lambda x, dy: lp_pool_backward(dy, x, (3, 3), p=3, **OVERLAP),
+    "adaptive": lambda x, dy: adaptive_avg_pool_forward(x, (4, 3)),
+    "adaptive's gradient": lambda x, dy: adaptive_avg_pool_backward(x[:, :4, :3], x.shape, (4, 3)),
+    "fold": lambda x, dy: fold(unfold(x, (3, 3), **OVERLAP), (9, 8), (3, 3), **OVERLAP),
+    "pad's gradient": lambda x, dy: pad_backward(x, (7, 7, 6, 3), ((1, 1), (1, 1)), mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", CALLS)
+def test_chunks_and_workers_leave_every_bit(name, dtype):
+    """Some images at once, one at a time, by one thread or three, into its place or copied."""
+    x, dy = draw((7, 9, 8, 3), dtype), draw((7, 5, 4, 3), dtype)
+    wanted = CALLS[name](x, dy)
+    image = 9 * 8 * 3 * 8
+    for workspace in (2**28, 20 * image, 1):
+        for workers in (1, 3):
+            with anyconv.options(workspace_bytes=workspace, workers=workers):
+                found = CALLS[name](x, dy)
+            np.testing.assert_array_equal(found, wanted)
+            assert found.dtype == wanted.dtype
+
+
+def test_every_image_is_taken_once(np_backend):
+    """In turn, by the workers' contiguous shares, none of more bytes than the limit allows."""
+    seen = []
+
+    def twice(x):
+        seen.append(x[:, 0])
+        return 2 * x
+
+    x = np.arange(10.0)[:, None]
+    with anyconv.options(workspace_bytes=3 * 8 * 2, workers=2):
+        y = by_images(twice, [x], (1,), cells=2, xp=np_backend.namespace)
+    np.testing.assert_array_equal(y, 2 * x)
+    assert sorted(np.concatenate(seen)) == list(range(10))
+    assert max(map(len, seen)) == 3
+
+
+def test_an_error_in_a_worker_reaches_the_caller(np_backend):
+    def fails(x):
+        if x[0, 0] == 0:  # the first worker's share, never the caller's own
+            raise RuntimeError("no such image")
+        return x
+
+    x = np.arange(10.0)[:, None]
+    with (
+        anyconv.options(workspace_bytes=1, workers=2),
+        pytest.raises(RuntimeError, match="no such image"),
+    ):
+        by_images(fails, [x], (1,), cells=2**20, xp=np_backend.namespace)
+
+
+@pytest.mark.parametrize("ties", ["first", "all", "split"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_in_one_image_changes_no_other(dtype, ties):
+    """NumPy looks for NaN chunk by chunk; care where there is one gives what no care would."""
+    x, dy = np.round(draw((4, 9, 8, 3), dtype)), draw((4, 5, 4, 3), dtype)
+    wanted = max_pool_backward(dy, x, (3, 3), ties=ties, **OVERLAP)
+    holed = x.copy()
+    holed[2, 3:5, 2:4, 1] = np.nan
+    found = max_pool_backward(dy, holed, (3, 3), ties=ties, **OVERLAP)
+    np.testing.assert_array_equal(found[[0, 1, 3]], wanted[[0, 1, 3]])
+    np.testing.assert_array_equal(found[2, ..., [0, 2]], wanted[2, ..., [0, 2]])
+    slow = oracle.max_pool_backward(
+        dy.astype("f8"), holed.astype("f8"), (3, 3), ties=ties, **OVERLAP
+    )
+    np.testing.assert_allclose(found, slow, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_gradients_that_are_no_numbers_stay_where_they_belong(dtype):
+    """An infinite or undefined gradient of one output is that of its maximum alone."""
+    x = np.asarray([1, 2, 3, 4, 6, 5], dtype)[:, None]
+    dy = np.asarray([np.inf, np.nan, -np.inf], dtype)[:, None]
+    for ties in ("first", "all"):
+        dx = max_pool_backward(dy, x, (2,), ties=ties)
+        np.testing.assert_array_equal(dx[:, 0], [0, np.inf, 0, np.nan, -np.inf, 0])
+
+
+@pytest.mark.parametrize("kernel", [(1,), (128,), (129,), (300,)])
+def test_numbers_of_cells_outgrow_a_byte(kernel):
+    """Ties among windows of more cells than a byte can number."""
+    x = np.round(draw((700, 2)))
+    dy = draw((len(range(0, 700 - kernel[0] + 1, 7)), 2))
+    found = max_pool_backward(dy, x, kernel, stride=7)
+    wanted = oracle.max_pool_backward(dy.astype("f8"), x.astype("f8"), kernel, stride=7)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_channels_first_results_lie_in_memory_as_their_shape_says():
+    x = draw((2, 3, 9, 8))
+    y = max_pool_forward(x, (3, 3), layout="channels_first", **OVERLAP)
+    dx = max_pool_backward(y, x, (3, 3), layout="channels_first", **OVERLAP)
+    assert y.flags.c_contiguous
+    assert dx.flags.c_contiguous
+
+
+def test_nothing_is_a_view_of_the_input():
+    """A kernel of one cell returns a copy."""
+    x = draw((2, 4, 4, 3))
+    for y in (max_pool_forward(x, 1), avg_pool_forward(x, 1), avg_pool_backward(x, x.shape, 1)):
+        assert not np.shares_memory(x, y)
