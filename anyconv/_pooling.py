@@ -7,7 +7,7 @@ the later axes have less to do. `out`, where given, receives the result.
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from anyconv._axis_windows import AxisWindows, Step
 from anyconv._namespace import (
@@ -75,28 +75,10 @@ def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace)
     return x
 
 
-class _Winners(NamedTuple):
-    """Who won when one axis was reduced.
-
-    A cell's number is its place within its window, in row-major order over the axes reduced so far,
-    so the smallest number among equals is the first. `numbers` are those of the candidates under
-    tap 0, None while all are 0, and `won` those of the winners.
-    """
-
-    numbers: Array | None
-    won: Array
-
-    def candidates(self, axis: int, step: Step) -> Array | int:
-        """The numbers of the cells under one tap."""
-        if self.numbers is None:
-            return step.tap
-        return self.numbers[along(axis, step.cells)] + step.tap
-
-
 def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The flat position in the spatial plane of the first maximum of each window."""
     dtype, where = index_dtype(xp), device(x)
-    number = xp.astype(_first_maxima(x, axes, xp=xp)[-1].won, dtype)
+    number = xp.astype(_first_maxima(x, axes, xp=xp)[-1], dtype)
     position, plane, inside = 0, 1, 1
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
@@ -118,39 +100,45 @@ def first_max_gradient(
     """The output gradient handed to the first maximum of each window, in row-major order."""
     stages = _first_maxima(x, axes, xp=xp)
     for axis in range(len(axes), 0, -1):
-        windows, winners = axes[axis - 1], stages[axis - 1]
+        windows, number = axes[axis - 1], stages[axis - 1]
+        tap = number - number // windows.most_taps * windows.most_taps  # faster than `%` on NumPy
         dx = _gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
             at = along(axis, step.outputs)
-            wins = winners.candidates(axis, step) == winners.won[at]
-            dx = _hand_down(dx, axis, step, dy[at], wins, xp=xp)
+            dx = _hand_down(dx, axis, step, dy[at], tap[at] == step.tap, xp=xp)
         dy = dx
     return dy
 
 
-def _first_maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[_Winners]:
-    """The first maxima as each axis is reduced in turn; a NaN is larger than any number."""
+def _first_maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
+    """The numbers of the first maxima, as each axis is reduced in turn.
+
+    A cell's number is its place within its window, in row-major order over the axes reduced so far:
+    of equals the smallest number is the first. A NaN is larger than any number and equals another.
+    """
     has_nan = may_hold_nan(x, xp=xp)
     taps = prod(windows.most_taps for windows in axes)
     dtype = xp.uint8 if taps <= 128 else xp.int32
-    stages: list[_Winners] = []
+    stages: list[Array] = []
     for axis, windows in enumerate(axes, start=1):
         best = _reduced(x, axis, windows, xp.maximum, None, xp=xp)
-        numbers = stages[-1].won * windows.most_taps if stages else None
-        winners = _Winners(numbers, xp.empty(best.shape, dtype=dtype, device=device(x)))
-        won = winners.won
+        first = xp.empty(best.shape, dtype=dtype, device=device(x))
+        before = stages[-1] * windows.most_taps if stages else None
         for step in windows.steps:
-            at, cells = along(axis, step.outputs), x[along(axis, step.cells)]
+            at, to = along(axis, step.outputs), along(axis, step.cells)
+            cells = x[to]
             loses = cells != best[at]
             if has_nan:
                 loses = loses & (cells == cells)
-            # Losers are numbered past all others, and the smallest number wins.
-            number = xp.astype(loses, dtype) * taps + winners.candidates(axis, step)
+            # Losers are numbered past all others, so that the smallest number is a winner's.
+            number = xp.astype(loses, dtype) * taps + step.tap
+            if before is not None:
+                number = number + before[to]
             if step.opens:
-                won = set_at(won, at, number, xp=xp)
+                first = set_at(first, at, number, xp=xp)
             else:
-                won = combine_at(won, at, xp.minimum, won[at], number, xp=xp)
-        stages.append(winners._replace(won=won))
+                first = combine_at(first, at, xp.minimum, first[at], number, xp=xp)
+        stages.append(first)
         x = best
     return stages
 
