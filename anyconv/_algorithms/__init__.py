@@ -1,8 +1,10 @@
 """The algorithms: each three linear maps beside their adjoints."""
 
 from anyconv._algorithms._bilinear import Algorithm
+from anyconv._algorithms._fft_long import LongFft
+from anyconv._algorithms._fft_short import ShortFft
+from anyconv._algorithms._fft_sizes import SHORT, cheapest_tile
 from anyconv._algorithms._tiled import Tiled
-from anyconv._algorithms.fft import Fft
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.taps import DepthwiseTaps, Taps
 from anyconv._algorithms.winograd import Winograd
@@ -14,13 +16,15 @@ _BY_NAME: dict[str, type[Algorithm]] = {
     "gemm": Gemm,
     "taps": Taps,
     "winograd": Winograd,
-    "fft": Fft,
 }
-ALGORITHM_NAMES = tuple(_BY_NAME)
+ALGORITHM_NAMES = (*_BY_NAME, "fft")
 
 
 def algorithm_named(name: str, problem: Problem) -> type[Algorithm]:
     """The class of a named algorithm that suits a problem."""
     if name == "taps" and problem.is_depthwise:
         return DepthwiseTaps
+    if name == "fft":
+        _, sizes = cheapest_tile(problem)
+        return ShortFft if max(sizes) <= SHORT else LongFft
     return _BY_NAME[name]

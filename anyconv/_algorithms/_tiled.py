@@ -45,6 +45,30 @@ class Tiled(Algorithm):
         """The input under all tiles, the last of which may hang over the windows."""
         return self.tiles.input
 
+    def joined(self, y: Array, *, xp: Namespace) -> Array:
+        """Tiles side by side, `(n, T1, m1, T2, m2, ..., channels) -> (n, *output, channels)`."""
+        count, channels = self.tiles.output, y.shape[-1]
+        covered = tuple(t * m for t, m in zip(count, self.tile, strict=True))
+        y = xp.reshape(y, (y.shape[0], *covered, channels))
+        if covered == self.windows.output:
+            return y
+        return y[(slice(None), *(slice(0, o) for o in self.windows.output), ...)]
+
+    def separated(self, y: Array, *, xp: Namespace) -> Array:
+        """The adjoint of `joined`: zeros where the last tile hangs over."""
+        count = self.tiles.output
+        excess = [
+            (0, t * m - o) for t, m, o in zip(count, self.tile, self.windows.output, strict=True)
+        ]
+        if any(map(any, excess)):
+            y = pad_constant(y, [(0, 0), *excess, (0, 0)], 0, xp=xp)
+        split = [size for pair in zip(count, self.tile, strict=True) for size in pair]
+        return xp.reshape(y, (y.shape[0], *split, y.shape[-1]))
+
+
+class PointTiles(Tiled):
+    """Tiles whose points go first, each point's rows a matrix to be multiplied."""
+
     @abstractmethod
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
         """`(*a, rows, channels) -> (points, rows, channels)`."""
@@ -104,23 +128,13 @@ class Tiled(Algorithm):
         y = xp.reshape(y, (*self.tile, images, *count, channels))
         beside = [axis for j in range(rank) for axis in (rank + 1 + j, j)]  # each T before its m
         y = xp.permute_dims(y, (rank, *beside, 2 * rank + 1))
-        covered = tuple(t * m for t, m in zip(count, self.tile, strict=True))
-        y = xp.reshape(y, (images, *covered, channels))
-        if covered == self.windows.output:
-            return y
-        return y[(slice(None), *(slice(0, o) for o in self.windows.output), ...)]
+        return self.joined(y, xp=xp)
 
     def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
         """`(n, *output, g * k) -> (points, [g,] n * T, k)`."""
-        rank, count = len(self.tile), self.tiles.output
-        excess = [
-            (0, t * m - o) for t, m, o in zip(count, self.tile, self.windows.output, strict=True)
-        ]
-        if any(map(any, excess)):
-            y = pad_constant(y, [(0, 0), *excess, (0, 0)], 0, xp=xp)
-        images, channels = y.shape[0], y.shape[-1]
-        split = [size for pair in zip(count, self.tile, strict=True) for size in pair]
-        y = xp.reshape(y, (images, *split, channels))
+        rank = len(self.tile)
+        y = self.separated(y, xp=xp)
+        channels = y.shape[-1]
         y = xp.permute_dims(
             y, (*range(2, 2 * rank + 1, 2), 0, *range(1, 2 * rank, 2), 2 * rank + 1)
         )

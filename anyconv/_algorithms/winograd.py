@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Self
 
-from anyconv._algorithms._tiled import Tiled
+from anyconv._algorithms._tiled import PointTiles
 from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrices, Matrix, kronecker, matrices
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
@@ -24,7 +24,7 @@ SMALL_PRODUCT = 50.0
 
 
 @dataclass(frozen=True)
-class Winograd(Tiled):
+class Winograd(PointTiles):
     """B, G and A are small matrices along the taps of a tile."""
 
     name: ClassVar[str] = "winograd"

@@ -1,0 +1,126 @@
+"""`fft` of long tiles: the transform is the library's own, along the last axes.
+
+So rows and channels come before the cells here, `(rows, channels, *cells)`. With one input channel
+a group the product is elementwise and nothing is ever transposed; else the frequencies go first for
+the matrix product, `(points, groups, rows, c) @ (points, groups, c, k)`.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import prod, sqrt
+
+from anyconv._algorithms._bilinear import conjugate
+from anyconv._algorithms.fft import Fft
+from anyconv._namespace import device, set_at
+from anyconv._typing import Array, Index, Namespace
+from anyconv._windows import fold, unfold
+
+
+class LongFft(Fft):
+    """B and G are the library's transforms, A is its inverse, cropped."""
+
+    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
+        """The spectrum of each tile, from `(n, *reach, g * c)`."""
+        rank = len(self.tile)
+        u = unfold(x, self.tiles, xp=xp)  # (n, *T, *a, g * c)
+        u = xp.moveaxis(u, -1, rank + 1)  # (n, *T, g * c, *a)
+        return (self._grouped(self._spectrum(u, self.all_cells, xp=xp), xp=xp),)
+
+    def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
+        """The cells of each tile, folded to `(n, *reach, g * c)`."""
+        (points,) = terms
+        rank = len(self.tile)
+        u = self._cells(self._ungrouped(points, xp=xp), self.all_cells, xp=xp)
+        u = xp.reshape(u, (images, *self.tiles.output, *u.shape[1:]))
+        return fold(xp.moveaxis(u, rank + 1, -1), self.tiles, xp=xp)
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The conjugate of the spectrum (of the conjugate), from `(*kernel, c, g * k)`."""
+        rank, c = len(self.tile), w.shape[-2]
+        w = conjugate(w, xp=xp) * sqrt(prod(self.sizes))
+        w = xp.permute_dims(w, (rank, rank + 1, *range(rank)))  # (c, g * k, *kernel)
+        spectrum = xp.conj(self._spectrum(w, self.tap_cells, xp=xp))
+        spectrum = xp.reshape(spectrum, (c, self.groups, -1, self.points))
+        if self.is_single:
+            return (spectrum[0, ...],)  # (g, k, points)
+        return (xp.asarray(xp.permute_dims(spectrum, (3, 1, 0, 2)), copy=True),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """Back to the taps, `(*kernel, c, g * k)`."""
+        (points,) = terms
+        rank = len(self.tile)
+        spectrum = points[None, ...] if self.is_single else xp.permute_dims(points, (2, 1, 3, 0))
+        c = spectrum.shape[0]
+        spectrum = xp.reshape(xp.conj(spectrum), (c, -1, self.points)) * sqrt(prod(self.sizes))
+        w = conjugate(self._cells(spectrum, self.tap_cells, xp=xp), xp=xp)
+        return xp.permute_dims(w, (*range(2, rank + 2), 0, 1))
+
+    def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
+        """The correlations where windows start, tiles side by side, `(n, *output, g * k)`."""
+        rank, count = len(self.tile), self.tiles.output
+        y = self._cells(self._ungrouped(m, xp=xp), self.start_cells, xp=xp)  # (rows, g * k, *m)
+        y = xp.reshape(y, (images, *count, *y.shape[1:]))
+        beside = [axis for j in range(rank) for axis in (1 + j, rank + 2 + j)]  # each T by its m
+        return self.joined(xp.permute_dims(y, (0, *beside, rank + 1)), xp=xp)
+
+    def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
+        """The spectrum of the outputs, each where its window starts."""
+        rank = len(self.tile)
+        y = self.separated(y, xp=xp)  # (n, T1, m1, T2, m2, ..., g * k)
+        order = (0, *range(1, 2 * rank, 2), 2 * rank + 1, *range(2, 2 * rank + 1, 2))
+        spectrum = self._spectrum(xp.permute_dims(y, order), self.start_cells, xp=xp)
+        return self._grouped(spectrum, xp=xp)
+
+    def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
+        """The product of one frequency; with a single channel each, elementwise."""
+        return data * weight if self.is_single else super().multiply(data, weight, xp=xp)
+
+    def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
+        """`sum_k m * conj(weight)`."""
+        if self.is_single:
+            return xp.sum(m * xp.conj(weight), axis=-2, keepdims=True)
+        return super().multiply_adjoint_data(m, weight, xp=xp)
+
+    def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
+        """`sum_rows conj(data) * m`."""
+        if self.is_single:
+            return xp.sum(xp.conj(data) * m, axis=0)
+        return super().multiply_adjoint_weight(data, m, xp=xp)
+
+    def _grouped(self, spectrum: Array, *, xp: Namespace) -> Array:
+        """`(rows..., g * c, points)` as `(rows, g, c, points)`, or made ready for a product."""
+        points = xp.reshape(
+            spectrum, (-1, self.groups, spectrum.shape[-2] // self.groups, self.points)
+        )
+        if self.is_single:
+            return points
+        return xp.asarray(xp.permute_dims(points, (3, 1, 0, 2)), copy=True)
+
+    def _ungrouped(self, points: Array, *, xp: Namespace) -> Array:
+        """The inverse, `(rows, g * c, points)`."""
+        if not self.is_single:
+            points = xp.permute_dims(points, (2, 1, 3, 0))
+        rows, groups, c, size = points.shape
+        return xp.reshape(points, (rows, groups * c, size))
+
+    def _spectrum(self, a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+        """`(..., *cells)`, zero elsewhere, to `(..., points)`."""
+        axes = tuple(range(-len(cells), 0))
+        transform = xp.fft.fftn if self.is_complex else xp.fft.rfftn
+        spectrum = transform(_spread(a, cells, xp=xp), s=self.sizes, axes=axes, norm="ortho")
+        return xp.reshape(spectrum, (*a.shape[: -len(cells)], self.points))
+
+    def _cells(self, points: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+        """The inverse at some cells, `(..., points)` to `(..., *cells)`."""
+        axes = tuple(range(-len(cells), 0))
+        a = xp.reshape(points, (*points.shape[:-1], *self.frequencies))
+        transform = xp.fft.ifftn if self.is_complex else xp.fft.irfftn
+        return transform(a, s=self.sizes, axes=axes, norm="ortho")[(..., *cells)]
+
+
+def _spread(a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+    """The last axes set apart, zeros between them."""
+    if all(cell.step == 1 for cell in cells):
+        return a
+    shape = (*a.shape[: -len(cells)], *(cell.stop for cell in cells))
+    index: Index = (..., *cells)
+    return set_at(xp.zeros(shape, dtype=a.dtype, device=device(a)), index, a, xp=xp)
