@@ -114,6 +114,10 @@ def test_gradients_that_are_no_numbers_stay_where_they_belong(dtype):
     for ties in ("first", "all"):
         dx = max_pool_backward(dy, x, (2,), ties=ties)
         np.testing.assert_array_equal(dx[:, 0], [0, np.inf, 0, np.nan, -np.inf, 0])
+        overlap = max_pool_backward(dy, x[:4], (2,), stride=1, ties=ties)
+        np.testing.assert_array_equal(overlap[:, 0], [0, np.inf, np.nan, -np.inf])
+        overlap = max_pool_backward(dy, x[2:], (2,), stride=1, ties=ties)
+        np.testing.assert_array_equal(overlap[:, 0], [0, np.inf, np.nan, 0])
 
 
 @pytest.mark.parametrize("kernel", [(1,), (128,), (129,), (300,)])
