@@ -11,7 +11,7 @@ from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
 CHUNK_BYTES = 8 * 2**20
-SHARED_BYTES = 2**20  # less than that is done before a second worker has begun
+SHARED_BYTES = 4 * 2**20  # less is done before a second worker has well begun
 
 
 def pooled(
