@@ -30,11 +30,11 @@ class Rates:
     run: float
     call: float
 
-    def nanoseconds(self, cost: Cost, element_bytes: int) -> float:
-        """The time of a cost in single precision; wider elements take longer in proportion."""
-        wide = element_bytes / 4
+    def nanoseconds(self, cost: Cost, element_bytes: int, *, is_complex: bool) -> float:
+        """The time of a cost; a complex multiplication is four, in double precision eight."""
+        singles = element_bytes / 4 * (2 if is_complex else 1)
         return (
-            cost.multiplies * wide * self.multiply
+            cost.multiplies * singles * self.multiply
             + cost.elements * element_bytes * self.byte
             + cost.runs * self.run
             + cost.calls * self.call

@@ -211,7 +211,7 @@ def make_plan(
     limits: Options,
 ) -> Plan:
     """The plan of one map of a convolution."""
-    name, reason = _choose(problem, algorithm, traits, limits)
+    name, reason = _choose(problem, operation, algorithm, traits, limits)
     if operation == "input":
         steps = _phase_plans(problem, algorithm, traits, limits)
         if steps:
@@ -221,7 +221,9 @@ def make_plan(
     return Plan(problem, operation, traits, template, images, workers, workspace, reason)
 
 
-def _choose(problem: Problem, algorithm: str, traits: Traits, limits: Options) -> tuple[str, str]:
+def _choose(
+    problem: Problem, operation: Operation, algorithm: str, traits: Traits, limits: Options
+) -> tuple[str, str]:
     """The algorithm's name and the reason for it."""
     if algorithm != "auto":
         refusal = algorithm_named(algorithm, problem).refusal(problem)
@@ -233,10 +235,14 @@ def _choose(problem: Problem, algorithm: str, traits: Traits, limits: Options) -
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
         chosen = algorithm_named(name, problem)
-        if chosen.refusal(problem) is None and not _exceeds(problem, chosen, traits, limits):
+        if chosen.refusal(problem) is None and not _exceeds(
+            problem, operation, chosen, traits, limits
+        ):
             whole = chosen.create(problem, problem.geometry.output, is_complex=traits.is_complex)
             cost = whole.cost(max(problem.images, 1), problem.in_channels, problem.out_channels)
-            times[name] = rates.nanoseconds(cost, traits.product_bytes)
+            times[name] = rates.nanoseconds(
+                cost, traits.product_bytes, is_complex=traits.is_complex
+            )
     if not times:
         return "taps", "the workspace holds no other"
     name = min(times, key=lambda name: times[name])
@@ -244,12 +250,14 @@ def _choose(problem: Problem, algorithm: str, traits: Traits, limits: Options) -
     return name, f"estimated {estimates}"
 
 
-def _exceeds(problem: Problem, chosen: type[Algorithm], traits: Traits, limits: Options) -> bool:
+def _exceeds(
+    problem: Problem, operation: Operation, chosen: type[Algorithm], traits: Traits, limits: Options
+) -> bool:
     """Whether even the smallest blocks of an algorithm would need more than the workspace."""
     output = problem.geometry.output if traits.runs == "traced" else (1,) * problem.geometry.rank
     template = chosen.create(problem, output, is_complex=traits.is_complex)
     images = problem.images if traits.runs == "traced" else 1
-    block, fixed = _workspace(problem, "weight", template, images, 1, traits)
+    block, fixed = _workspace(problem, operation, template, images, 1, traits)
     return block + fixed > limits.workspace_bytes
 
 
@@ -360,13 +368,16 @@ def _blocks(
 def _is_small(template: Algorithm, images: int) -> bool:
     """Whether a block's matrix products have so few rows that fewer would make them slow."""
     if isinstance(template, Tiled):
-        return images * prod(template.tiles.output) <= FEWEST_TILES
+        fewest = 1 if template.is_elementwise else FEWEST_TILES
+        return images * prod(template.tiles.output) <= fewest
     return images * prod(template.windows.output) <= FEWEST_ROWS
 
 
 def _cached_bytes(template: Algorithm, fixed: int) -> int:
     """What a block may hold: as much as a cache does, or as the weights that it makes pass by."""
-    return max(CACHED_TILE_BYTES, fixed) if isinstance(template, Tiled) else CACHED_BYTES
+    if not isinstance(template, Tiled):
+        return CACHED_BYTES
+    return 2 * CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
 
 
 def _workspace(

@@ -1,8 +1,9 @@
 """`fft` of long tiles: the transform is the library's own, along the last axes.
 
-So rows and channels come before the cells here, `(rows, channels, *cells)`. With one input channel
-a group the product is elementwise and nothing is ever transposed; else the frequencies go first for
-the matrix product, `(points, groups, rows, c) @ (points, groups, c, k)`.
+So rows and channels come before the cells here, `(rows, channels, *cells)`. With one input or one
+output channel a group the products are elementwise and nothing is ever transposed, `sum_c (rows, g,
+c, 1, points) * (g, c, k, points)`; else the frequencies go first for a matrix product, `(points, g,
+rows, c) @ (points, g, c, k)`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ class LongFft(Fft):
         rank = len(self.tile)
         u = unfold(x, self.tiles, xp=xp)  # (n, *T, *a, g * c)
         u = xp.moveaxis(u, -1, rank + 1)  # (n, *T, g * c, *a)
-        return (self._grouped(self._spectrum(u, self.all_cells, xp=xp), xp=xp),)
+        return (self._grouped_data(self._spectrum(u, self.all_cells, xp=xp), xp=xp),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
         """The cells of each tile, folded to `(n, *reach, g * c)`."""
@@ -40,15 +41,14 @@ class LongFft(Fft):
         w = xp.permute_dims(w, (rank, rank + 1, *range(rank)))  # (c, g * k, *kernel)
         spectrum = xp.conj(self._spectrum(w, self.tap_cells, xp=xp))
         spectrum = xp.reshape(spectrum, (c, self.groups, -1, self.points))
-        if self.is_single:
-            return (spectrum[0, ...],)  # (g, k, points)
-        return (xp.asarray(xp.permute_dims(spectrum, (3, 1, 0, 2)), copy=True),)
+        order = (1, 0, 2, 3) if self.is_thin else (3, 1, 0, 2)
+        return (xp.asarray(xp.permute_dims(spectrum, order), copy=True),)
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """Back to the taps, `(*kernel, c, g * k)`."""
         (points,) = terms
         rank = len(self.tile)
-        spectrum = points[None, ...] if self.is_single else xp.permute_dims(points, (2, 1, 3, 0))
+        spectrum = xp.permute_dims(points, (1, 0, 2, 3) if self.is_thin else (2, 1, 3, 0))
         c = spectrum.shape[0]
         spectrum = xp.reshape(xp.conj(spectrum), (c, -1, self.points)) * sqrt(prod(self.sizes))
         w = conjugate(self._cells(spectrum, self.tap_cells, xp=xp), xp=xp)
@@ -71,36 +71,43 @@ class LongFft(Fft):
         return self._grouped(spectrum, xp=xp)
 
     def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
-        """The product of one frequency; with a single channel each, elementwise."""
-        return data * weight if self.is_single else super().multiply(data, weight, xp=xp)
+        """The product of each frequency, summed over the input channels."""
+        if not self.is_thin:
+            return super().multiply(data, weight, xp=xp)
+        if weight.shape[1] == 1:
+            return data[:, :, 0, ...] * weight[:, 0, ...]
+        return xp.sum(data * weight, axis=2)
 
     def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
         """`sum_k m * conj(weight)`."""
-        if self.is_single:
-            return xp.sum(m * xp.conj(weight), axis=-2, keepdims=True)
-        return super().multiply_adjoint_data(m, weight, xp=xp)
+        if not self.is_thin:
+            return super().multiply_adjoint_data(m, weight, xp=xp)
+        return xp.sum(m[:, :, None, ...] * xp.conj(weight), axis=3, keepdims=True)
 
     def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
         """`sum_rows conj(data) * m`."""
-        if self.is_single:
-            return xp.sum(xp.conj(data) * m, axis=0)
-        return super().multiply_adjoint_weight(data, m, xp=xp)
+        if not self.is_thin:
+            return super().multiply_adjoint_weight(data, m, xp=xp)
+        return xp.sum(xp.conj(data) * m[:, :, None, ...], axis=0)
+
+    def _grouped_data(self, spectrum: Array, *, xp: Namespace) -> Array:
+        """`(rows..., g * c, points)` as the product wants it."""
+        points = self._grouped(spectrum, xp=xp)
+        return points[:, :, :, None, :] if self.is_thin else points
 
     def _grouped(self, spectrum: Array, *, xp: Namespace) -> Array:
-        """`(rows..., g * c, points)` as `(rows, g, c, points)`, or made ready for a product."""
-        points = xp.reshape(
-            spectrum, (-1, self.groups, spectrum.shape[-2] // self.groups, self.points)
-        )
-        if self.is_single:
+        """`(rows..., g * c, points)` as `(rows, g, c, points)` or `(points, g, rows, c)`."""
+        channels = spectrum.shape[-2] // self.groups
+        points = xp.reshape(spectrum, (-1, self.groups, channels, self.points))
+        if self.is_thin:
             return points
         return xp.asarray(xp.permute_dims(points, (3, 1, 0, 2)), copy=True)
 
     def _ungrouped(self, points: Array, *, xp: Namespace) -> Array:
         """The inverse, `(rows, g * c, points)`."""
-        if not self.is_single:
+        if not self.is_thin:
             points = xp.permute_dims(points, (2, 1, 3, 0))
-        rows, groups, c, size = points.shape
-        return xp.reshape(points, (rows, groups * c, size))
+        return xp.reshape(points, (points.shape[0], -1, self.points))
 
     def _spectrum(self, a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
         """`(..., *cells)`, zero elsewhere, to `(..., points)`."""

@@ -20,7 +20,7 @@ class ShortFft(PointTiles, Fft):
 
     def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
         """The product of one frequency; with a single channel each, elementwise."""
-        return data * weight if self.is_single else xp.matmul(data, weight)
+        return data * weight if data.shape[-1] == 1 else xp.matmul(data, weight)
 
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
         """The spectrum of each tile."""

@@ -36,6 +36,11 @@ class Tiled(Algorithm):
         return Windows(size, step, (1,) * len(size), count)
 
     @property
+    def is_elementwise(self) -> bool:
+        """Whether points are multiplied one by one, and few rows are as good as many."""
+        return False
+
+    @property
     def grain(self) -> Shape:
         """Whole tiles."""
         return self.tile

@@ -30,8 +30,8 @@ class Fft(Tiled):
     name: ClassVar[str] = "fft"
     sizes: Shape
     is_complex: bool
-    # Whether each group has one input channel, so that its product is elementwise.
-    is_single: bool
+    # Whether each group has one input or one output channel, so that products are elementwise.
+    is_thin: bool
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -44,8 +44,13 @@ class Fft(Tiled):
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
         tile, sizes = cheapest_tile(problem)
-        is_single = problem.in_channels == problem.groups
-        return cls(windows, problem.groups, tile, sizes, is_complex, is_single)
+        is_thin = problem.groups in (problem.in_channels, problem.out_channels)
+        return cls(windows, problem.groups, tile, sizes, is_complex, is_thin)
+
+    @property
+    def is_elementwise(self) -> bool:
+        """With one input or one output channel a group."""
+        return self.is_thin
 
     @property
     def points(self) -> int:
@@ -71,14 +76,15 @@ class Fft(Tiled):
         c, k = in_channels // self.groups, out_channels // self.groups
         weights = in_channels * k
         transformed = tiles * (in_channels + out_channels) + weights
-        multiplies = size * transformed * sum(steps(self.sizes))
-        parts = 2 * points
+        # Of real arrays the products are complex, of complex ones the transforms half as dear.
+        own, parts = (1, points) if self.is_complex else (4, 2 * points)
+        multiplies = size * transformed * sum(steps(self.sizes)) * (0.5 if own == 1 else 1)
         elements = 10 * parts * transformed
-        if c == 1:
-            elements += 4 * parts * tiles * out_channels
+        if self.is_thin:
+            elements += 4 * parts * tiles * max(in_channels, out_channels)
         else:
             efficiency = product_efficiency(min(tiles, 64), c, k)
-            multiplies += 4 * points * tiles * weights / efficiency
+            multiplies += own * points * tiles * weights / efficiency
         return Cost(multiplies, elements, tiles * prod(self.tiles.kernel), 30)
 
     @property
