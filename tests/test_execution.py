@@ -11,7 +11,7 @@ import pytest
 from strategies import conv_cases, normal, relative_error, run_cases, whole
 
 import anyconv
-from anyconv import conv_backward, conv_forward, plan_conv
+from anyconv import conv_backward, conv_forward
 
 EXACT = ("gemm", "taps")
 
@@ -145,40 +145,6 @@ def test_options_nest_and_end():
     with anyconv.options() as after:
         assert after == outside
     assert outside.workspace_bytes == 256 * 2**20  # the documented default
-
-
-def test_plans_say_what_would_run():
-    """A pure function: equal for equal arguments; its text names what it chose and why."""
-    shapes = (8, 56, 56, 64), (3, 3, 64, 64)
-    plan = plan_conv(*shapes, dtype="float32", padding=1)
-    assert plan_conv(*shapes, dtype="float32", padding=1) == plan
-    text = str(plan)
-    assert plan.algorithm in text
-    assert "(8, 56, 56, 64)" in text
-    assert f"{8 * 56 * 56 * 9 * 64 * 64:,}" in text
-    for word in (
-        "algorithm",
-        "output shape",
-        "multiply-adds",
-        "bytes moved",
-        "workspace",
-        "chunks",
-    ):
-        assert word in text
-    for algorithm in EXACT:
-        named = plan_conv(*shapes, dtype="float32", padding=1, algorithm=algorithm)
-        assert named.algorithm == algorithm
-    with anyconv.options(workspace_bytes=2**22):
-        small = plan_conv(*shapes, dtype="float32", padding=1, algorithm="gemm")
-    assert small.workspace <= 2**22
-
-
-def test_plans_of_the_other_layout(np_backend):
-    last = plan_conv((2, 9, 8, 4), (3, 3, 4, 6), dtype="float64", stride=2)
-    first = plan_conv(
-        (2, 4, 9, 8), (6, 4, 3, 3), dtype="float64", stride=2, layout="channels_first"
-    )
-    assert last.algorithm == first.algorithm
 
 
 def test_algorithms_agree_on_real_sizes(np_backend):
