@@ -46,7 +46,7 @@ def run_forward(plan: Plan, x: Array, w: Array, b: Array | None, *, xp: Namespac
             else:
                 y[block.outputs] = _outputs(block, x, weights, bias, xp=xp)
 
-    share(work, plan.blocks, plan.workers)
+    share(work, plan.blocks, plan.workers, many_products=plan.many_products)
     return y
 
 
@@ -131,7 +131,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         return total
 
     total: list[Array] = []
-    for terms in share(work, plan.blocks, plan.workers):
+    for terms in share(work, plan.blocks, plan.workers, many_products=plan.many_products):
         total = _sum(total, terms, xp=xp)
     return _as(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)
 

@@ -43,6 +43,10 @@ WORTH_A_TRANSFORM = 2**24
 WORTH_A_WORKER = 2**21
 
 
+class WorkspaceError(ValueError):
+    """The workspace holds not even the smallest block."""
+
+
 class Traits(NamedTuple):
     """What the planner must know of the arrays: their library's ways, never their values."""
 
@@ -156,6 +160,12 @@ class Plan:
         part = slice(*images)
         return Block(algorithm, (part, *(slice(*bounds) for bounds in box), ...), part, slab)
 
+    @property
+    def many_products(self) -> bool:
+        """Whether a block makes many small matrix products, on NumPy."""
+        worth_it = self.problem.multiply_adds >= WORTH_A_WORKER
+        return self.traits.runs == "workers" and worth_it and isinstance(self.template, Tiled)
+
     @cached_property
     def writes_in_place(self) -> bool:
         """Whether each block's outputs are contiguous rows that a product can be written into."""
@@ -231,18 +241,14 @@ def _choose(
             raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
         return algorithm, "as asked"
     times = {}
-    rates = GPU if traits.runs == "gpu" else CPU
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
         chosen = algorithm_named(name, problem)
-        if chosen.refusal(problem) is None and not _exceeds(
-            problem, operation, chosen, traits, limits
-        ):
-            whole = chosen.create(problem, problem.geometry.output, is_complex=traits.is_complex)
-            cost = whole.cost(max(problem.images, 1), problem.in_channels, problem.out_channels)
-            times[name] = rates.nanoseconds(
-                cost, traits.product_bytes, is_complex=traits.is_complex
-            )
+        if chosen.refusal(problem) is None:
+            try:
+                times[name] = _estimate(problem, operation, chosen, traits, limits)
+            except WorkspaceError:
+                continue
     if not times:
         return "taps", "the workspace holds no other"
     name = min(times, key=lambda name: times[name])
@@ -250,15 +256,32 @@ def _choose(
     return name, f"estimated {estimates}"
 
 
-def _exceeds(
-    problem: Problem, operation: Operation, chosen: type[Algorithm], traits: Traits, limits: Options
-) -> bool:
-    """Whether even the smallest blocks of an algorithm would need more than the workspace."""
-    output = problem.geometry.output if traits.runs == "traced" else (1,) * problem.geometry.rank
-    template = chosen.create(problem, output, is_complex=traits.is_complex)
-    images = problem.images if traits.runs == "traced" else 1
-    block, fixed = _workspace(problem, operation, template, images, 1, traits)
-    return block + fixed > limits.workspace_bytes
+def _estimate(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> float:
+    """The nanoseconds that an algorithm would take, blocks and workers considered."""
+    template, images, workers, workspace = _blocks(problem, operation, chosen, traits, limits)
+    if workspace > limits.workspace_bytes:  # of a traced call, which has a single block
+        raise WorkspaceError
+    c, k = problem.in_channels, problem.out_channels
+    whole = template.resized(problem.geometry.output)
+    cost = whole.cost(max(problem.images, 1), c, k)
+    count = _count(problem, template, images)
+    summed = 3 * template.weight_elements(c, k) * count if operation == "weight" else 0
+    cost = cost._replace(elements=cost.elements + summed, calls=cost.calls * count)
+    rates = GPU if traits.runs == "gpu" else CPU
+    time = rates.nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
+    return time / min(workers, count)
+
+
+def _count(problem: Problem, template: Algorithm, images: int) -> int:
+    """The number of blocks."""
+    axes = zip(problem.geometry.output, template.windows.output, strict=True)
+    return max(-(-problem.images // images) * prod(-(-o // b) for o, b in axes), 1)
 
 
 def _phase_plans(
@@ -327,6 +350,11 @@ def _blocks(
     workers = 1
     if traits.runs == "workers" and problem.multiply_adds >= WORTH_A_WORKER:
         workers = limits.workers
+        if operation == "weight":  # workers that hold a sum each must leave room for blocks
+            template = chosen.create(problem, box, is_complex=traits.is_complex)
+            weights = template.weight_elements(problem.in_channels, problem.out_channels)
+            room = limits.workspace_bytes // (3 * traits.product_bytes)
+            workers = max(min(workers, room // weights), 1)
     while True:
         template = chosen.create(problem, box, is_complex=traits.is_complex)
         block, fixed = _workspace(problem, operation, template, images, workers, traits)
@@ -336,9 +364,7 @@ def _blocks(
         if workspace <= limits.workspace_bytes:
             if traits.runs != "workers":
                 break
-            count = -(-problem.images // images) * prod(
-                -(-o // b) for o, b in zip(problem.geometry.output, box, strict=True)
-            )
+            count = _count(problem, template, images)
             rows = images * prod(box)
             is_sum = operation == "weight" and not isinstance(template, Tiled)
             exact = not is_sum or rows <= MOST_SUMMED_ROWS
@@ -358,7 +384,7 @@ def _blocks(
         elif workers > 1:
             workers = 1
         else:
-            raise ValueError(
+            raise WorkspaceError(
                 f"`workspace_bytes` must be at least {workspace:,} for the algorithm "
                 f"{template.name!r} on this convolution, got {limits.workspace_bytes:,}"
             )
@@ -399,8 +425,7 @@ def _workspace(
         block += outputs + slab * (operation == "input")
     weights = template.weight_elements(problem.in_channels, problem.out_channels)
     shared = weights
-    if operation == "weight":
-        # Each worker has a sum and a term to be added, and complex terms are conjugated.
-        shared += weights * (workers + 1) * (3 if traits.is_complex else 2)
+    if operation == "weight":  # each worker has a sum and a term to be added
+        shared += 2 * weights * workers
         block += outputs * traits.is_complex
     return block * traits.product_bytes, shared * traits.product_bytes

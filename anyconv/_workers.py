@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -56,12 +56,21 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 
 def share(
-    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], workers: int
+    work: Callable[[Sequence[Item]], Result],
+    items: Sequence[Item],
+    workers: int,
+    *,
+    many_products: bool = False,
 ) -> list[Result]:
-    """Each worker's result on its contiguous share of the items, in order."""
-    if workers == 1 or len(items) < 2:
-        return [work(items)]
+    """Each worker's result on its contiguous share of the items, in order.
+
+    One worker alone leaves NumPy's matrix product its threads, unless it has `many_products` to
+    make, each too small to be shared.
+    """
     workers = min(workers, len(items))
+    if workers < 2:
+        with _single_threaded_products() if many_products else nullcontext():
+            return [work(items)]
     bounds = [len(items) * worker // workers for worker in range(workers + 1)]
     shares = [items[start:stop] for start, stop in pairwise(bounds)]
     with _single_threaded_products():

@@ -108,8 +108,12 @@ class Algorithm(ABC):
 
     def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
         """The adjoint of `multiply` in the weight, `data^H @ m`."""
+        (rows, columns), k = data.shape[-2:], m.shape[-1]
+        if rows * columns <= rows * k + columns * k:
+            return xp.matmul(_conjugate_transpose(data, xp=xp), m)
+        # The same, where m and the product are less to conjugate than the data.
         product = xp.matmul(xp.matrix_transpose(data), conjugate(m, xp=xp))
-        return conjugate(product, xp=xp)  # m and the product are smaller than the data
+        return conjugate(product, xp=xp)
 
     def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The outputs of one block, from its slab and the prepared weights."""

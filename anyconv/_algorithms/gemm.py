@@ -47,7 +47,7 @@ class Gemm(Algorithm):
         if self.windows.is_pointwise:
             return Cost(copies * k / efficiency, rows * out_channels, 0, 1)
         row = self.windows.kernel[-1] if self.windows.dilation[-1] == 1 and self.groups == 1 else 1
-        return Cost(copies * k / efficiency, 2 * copies, copies / (row * c), 4)
+        return Cost(copies * k / efficiency, 3 * copies, copies / (row * c), 4)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """Windows as rows, `(n, *input, g * c) -> (g, rows, taps * c)`."""
