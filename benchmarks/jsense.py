@@ -3,9 +3,10 @@
     python benchmarks/jsense.py [--device cpu|0] [--size 128] [--coils 8] [--output jsense.png]
 
 SigPy simulates eight coils around a Shepp-Logan phantom and estimates their sensitivities by
-alternating least squares over two convolutions (JSENSE, Ying and Sheng 2007, doi:10.1002/mrm.21245);
-`anyconv.signal.sigpy.install()` makes these run on anyconv, with `--device 0` on the GPU. The
-estimated maps then serve a SENSE reconstruction. The picture shows both beside the truth.
+alternating least squares over two convolutions (JSENSE: Ying and Sheng, 2007,
+https://doi.org/10.1002/mrm.21245). `anyconv.signal.sigpy.install()` makes these run on anyconv,
+with `--device 0` on the GPU. The estimated maps then serve a SENSE reconstruction; the picture
+shows both beside the truth.
 
 Needs SigPy and matplotlib.
 """
