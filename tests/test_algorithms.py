@@ -253,4 +253,4 @@ def test_a_sum_of_many_keeps_its_digits():
     wanted = conv_backward_weight(dy.astype("float64"), x.astype("float64"), (3, 1, 1))
     for algorithm in EXACT:
         dw = conv_backward_weight(dy, x, (3, 1, 1), algorithm=algorithm)
-        assert relative_error(dw, wanted) <= 2e-6
+        assert relative_error(dw, wanted) <= 5e-7  # 1.3e-6 in one sum
