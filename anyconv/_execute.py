@@ -95,6 +95,7 @@ def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Arr
                 for phase, s in zip(step.phases, p.geometry.stride, strict=True)
             )
             dx = set_at(dx, (slice(None), *cells, ...), part, xp=xp)
+            del part  # before the next one is made
         return dx
     weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))

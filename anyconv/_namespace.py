@@ -64,20 +64,44 @@ def _numpy_namespace(kind: Any) -> Namespace | None:
 
 
 def namespace_of_name(name: str | Namespace) -> Namespace:
-    """A namespace from the name of its library, which is imported; a namespace as it is."""
-    if not isinstance(name, str):
-        return _compat_of_module(name)
+    """The namespace of a library's name, which is imported, or of its module."""
     import importlib
+    from types import ModuleType
 
-    module = {"jax": "jax.numpy", "dask": "dask.array"}.get(name, name)
+    if isinstance(name, ModuleType):
+        name = name.__name__
+    if not isinstance(name, str):
+        raise TypeError(f"`namespace` must be a library's name or its module, got {name!r}")
+    library = name.removeprefix("array_api_compat.").partition(".")[0]
+    module = _NAMESPACES.get(library)
+    if module is None:
+        raise ValueError(f"`namespace` must be one of {', '.join(_NAMESPACES)}, got {name!r}")
     try:
-        return _compat_of_module(importlib.import_module(module))
+        return importlib.import_module(module)
     except ImportError as error:
-        raise ValueError(f"`namespace` must be an installed array library, got {name!r}") from error
+        raise ValueError(f"`namespace` {name!r} is not installed here: {error}") from error
 
 
-def _compat_of_module(module: Any) -> Namespace:
-    return array_api_compat.array_namespace(module.empty(0))
+_NAMESPACES = {
+    "numpy": "array_api_compat.numpy",
+    "cupy": "array_api_compat.cupy",
+    "torch": "array_api_compat.torch",
+    "jax": "jax.numpy",
+    "dask": "array_api_compat.numpy",  # its blocks are NumPy's
+    "array_api_strict": "array_api_strict",
+}
+
+
+def dtype_of_name(dtype: DType | str, *, xp: Namespace) -> DType:
+    """A namespace's dtype from its name; a dtype as it is."""
+    if not isinstance(dtype, str):
+        return dtype
+    found = getattr(xp, dtype, None)
+    try:
+        xp.isdtype(found, "numeric")
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(f"`dtype` must be a dtype of {xp.__name__}, got {dtype!r}") from None
+    return found
 
 
 def device(x: Array) -> Device:
@@ -127,7 +151,8 @@ def is_traced(xp: Namespace) -> bool:
 
 
 @lru_cache
-def _is_cupy(xp: Namespace) -> bool:
+def is_cupy(xp: Namespace) -> bool:
+    """Whether arrays are CuPy's, on a GPU always."""
     return bool(array_api_compat.is_cupy_namespace(xp))
 
 
@@ -140,19 +165,19 @@ def runs_on_gpu(xp: Namespace, x: Array) -> bool:
     """Whether an array's memory is a GPU's."""
     if is_numpy(xp):
         return False
-    return _is_cupy(xp) or "cpu" not in str(device(x)).lower()
+    return is_cupy(xp) or "cpu" not in str(device(x)).lower()
 
 
 @lru_cache
 def multiplies_half_in_float32(xp: Namespace) -> bool:
     """Whether products of half precision are summed in float32 by the library itself (CuPy)."""
-    return _is_cupy(xp)
+    return is_cupy(xp)
 
 
 @lru_cache
 def has_strided_views(xp: Namespace) -> bool:
     """Whether `strided_view` can show overlapping windows without a copy."""
-    return is_numpy(xp) or _is_cupy(xp) or _is_torch(xp)
+    return is_numpy(xp) or is_cupy(xp) or _is_torch(xp)
 
 
 def strided_view(
@@ -169,7 +194,7 @@ def strided_view(
 
 @lru_cache
 def _as_strided(xp: Namespace) -> Callable[..., Array]:
-    if _is_cupy(xp):
+    if is_cupy(xp):
         from cupy.lib.stride_tricks import as_strided
     else:
         from numpy.lib.stride_tricks import as_strided
@@ -179,7 +204,7 @@ def _as_strided(xp: Namespace) -> Callable[..., Array]:
 @lru_cache
 def has_out(xp: Namespace) -> bool:
     """Whether `xp.matmul` and the like write into `out=`."""
-    return is_numpy(xp) or _is_cupy(xp)
+    return is_numpy(xp) or is_cupy(xp)
 
 
 def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:

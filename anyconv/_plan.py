@@ -14,8 +14,10 @@ from typing import Literal, NamedTuple
 from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, Tiled, algorithm_named
 from anyconv._costs import CPU, GPU
 from anyconv._geometry import Pairs, Phase, Problem, WindowGeometry, phases
+from anyconv._layout import join_shape
 from anyconv._namespace import (
     accumulator,
+    is_cupy,
     is_kind,
     is_numpy,
     is_traced,
@@ -24,7 +26,7 @@ from anyconv._namespace import (
     runs_on_gpu,
 )
 from anyconv._options import Options
-from anyconv._typing import Array, DType, Index, Namespace
+from anyconv._typing import Array, DType, Index, Namespace, Shape
 
 Operation = Literal["forward", "input", "weight"]
 
@@ -63,6 +65,11 @@ def traits_of(xp: Namespace, x: Array) -> Traits:
     return _traits(xp, x.dtype, not is_numpy(xp) and runs_on_gpu(xp, x))
 
 
+def traits_of_dtype(xp: Namespace, dtype: DType) -> Traits:
+    """The traits of arrays where the library keeps them if not told otherwise."""
+    return _traits(xp, dtype, is_cupy(xp))
+
+
 @lru_cache
 def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
     runs = (
@@ -71,7 +78,7 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
     return Traits(
         namespace=xp.__name__.removeprefix("array_api_compat.").removesuffix(".numpy"),
         runs=runs,  # type: ignore[arg-type]
-        dtype=str(dtype).rsplit(".", 1)[-1],
+        dtype=getattr(dtype, "__name__", str(dtype).rpartition(".")[2]),
         element_bytes=item_bytes(xp, dtype),
         product_bytes=item_bytes(xp, product_dtype(xp, dtype)),
         is_complex=is_kind(xp, dtype, "complex floating"),
@@ -131,6 +138,13 @@ class Plan:
     workspace: int
     reason: str
     rewritten: tuple[PhasePlan, ...] = ()
+    layout: str = "channels_last"
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of y, in the layout of the call."""
+        p = self.problem
+        return join_shape(p.batch, p.geometry.output, p.out_channels, self.layout)
 
     @property
     def algorithm(self) -> str:
@@ -197,7 +211,7 @@ class Plan:
             "operation": self.operation,
             "algorithm": f"{self.algorithm} ({self.reason})",
             "arrays": f"{self.traits.namespace} {self.traits.dtype}",
-            "output shape": str((*p.batch, *p.geometry.output, p.out_channels)),
+            "output shape": str(self.output_shape),
             "multiply-adds": f"{p.multiply_adds:,}",
             "bytes moved": f"{self.bytes_moved:,}",
             "workspace": f"{self.workspace:,} bytes",
@@ -223,9 +237,10 @@ def make_plan(
     """The plan of one map of a convolution."""
     name, reason = _choose(problem, operation, algorithm, traits, limits)
     if operation == "input":
-        steps = _phase_plans(problem, algorithm, traits, limits)
+        held = _held_by_phases(problem, traits)
+        steps = _phase_plans(problem, algorithm, traits, limits, held)
         if steps:
-            return _rewritten(problem, traits, steps)
+            return _rewritten(problem, traits, steps, held)
     chosen = algorithm_named(name, problem)
     template, images, workers, workspace = _blocks(problem, operation, chosen, traits, limits)
     return Plan(problem, operation, traits, template, images, workers, workspace, reason)
@@ -285,23 +300,39 @@ def _count(problem: Problem, template: Algorithm, images: int) -> int:
 
 
 def _phase_plans(
-    problem: Problem, algorithm: str, traits: Traits, limits: Options
+    problem: Problem, algorithm: str, traits: Traits, limits: Options, held: int
 ) -> tuple[PhasePlan, ...]:
     """The input gradient as stride-one convolutions of dy; none where a fold does better."""
     geometry = problem.geometry
     if prod(min(k, s) for k, s in zip(geometry.kernel, geometry.stride, strict=True)) > 16:
         return ()
-    return tuple(
-        PhasePlan(parts, make_plan(inner, "forward", algorithm, traits, limits))
-        for parts, inner in _phase_problems(problem)
-    )
+    inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
+    try:
+        return tuple(
+            PhasePlan(parts, make_plan(inner, "forward", algorithm, traits, inside))
+            for parts, inner in _phase_problems(problem)
+        )
+    except WorkspaceError:
+        return ()  # a fold holds neither a flipped weight nor a phase's result
 
 
-def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...]) -> Plan:
+def _held_by_phases(problem: Problem, traits: Traits) -> int:
+    """The bytes of a flipped weight, where it is copied, and of one phase's result beside dx."""
+    geometry = problem.geometry
+    held = 0
+    if problem.groups > 1 or traits.is_complex:
+        held += prod(geometry.kernel) * problem.in_channels * problem.out_channels // problem.groups
+    if any(s > 1 for s in geometry.stride):
+        sizes = (-(-i // s) for i, s in zip(geometry.input, geometry.stride, strict=True))
+        held += problem.images * prod(sizes) * problem.in_channels
+    return held * traits.element_bytes
+
+
+def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], held: int) -> Plan:
     """The plan of an input gradient made of other plans."""
     first = steps[0].plan
     reason = f"{len(steps)} of stride one on dy; {first.reason}"
-    workspace = max(step.plan.workspace for step in steps)
+    workspace = held + max(step.plan.workspace for step in steps)
     images = max(problem.images, 1)
     return Plan(
         problem, "input", traits, first.template, images, first.workers, workspace, reason, steps

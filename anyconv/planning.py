@@ -1,13 +1,14 @@
 """What a convolution would do, without doing it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from anyconv._arguments import check_floating, choice, shape
 from anyconv._conv_arguments import conv_call
-from anyconv._conv_kernels import plan_of
-from anyconv._namespace import namespace_of_name
-from anyconv._plan import Operation, Plan
+from anyconv._namespace import dtype_of_name, namespace_of_name
+from anyconv._options import current_options
+from anyconv._plan import Operation, Plan, make_plan, traits_of_dtype
 from anyconv._typing import Ints, Layout, Padding, PaddingMode
 
 
@@ -70,7 +71,7 @@ def plan_conv(
     'gemm'
     """
     xp = namespace_of_name(namespace)
-    kind = getattr(xp, dtype) if isinstance(dtype, str) else dtype
+    kind = dtype_of_name(dtype, xp=xp)
     check_floating("dtype", xp, kind, what="convolution")
     choice("operation", operation, ("forward", "input", "weight"))
     call = conv_call(
@@ -86,4 +87,7 @@ def plan_conv(
         x_name="x_shape",
         w_name="w_shape",
     )
-    return plan_of(call, operation, xp.empty((0,), dtype=kind), xp=xp)
+    plan = make_plan(
+        call.problem, operation, call.algorithm, traits_of_dtype(xp, kind), current_options()
+    )
+    return replace(plan, layout=layout)

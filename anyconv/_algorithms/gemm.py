@@ -58,8 +58,9 @@ class Gemm(Algorithm):
         u = unfold(x, self.windows, xp=xp)  # (n, *output, *kernel, g * c)
         if self.groups == 1:
             return (xp.reshape(u, (1, rows, taps * c)),)
-        u = xp.reshape(u, (rows, taps, self.groups, c))
-        u = xp.permute_dims(u, (2, 0, 1, 3))
+        # Groups go first while u is a view, so that only the last reshape copies.
+        u = xp.reshape(u, (*u.shape[:-1], self.groups, c))
+        u = xp.permute_dims(u, (u.ndim - 2, *range(u.ndim - 2), u.ndim - 1))
         return (xp.reshape(u, (self.groups, rows, taps * c)),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:

@@ -26,9 +26,9 @@ class Taps(Algorithm):
         return None
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
-        """The inputs under one tap, their product and the sum."""
+        """The inputs under one tap, their product and the sum, while the last tap's still live."""
         rows = images * prod(self.windows.output)
-        return rows * (in_channels + 2 * out_channels)
+        return rows * max(2 * in_channels + 2 * out_channels, in_channels + 3 * out_channels)
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """As many as the weights."""
