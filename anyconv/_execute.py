@@ -103,6 +103,7 @@ def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Arr
         part = _as(dy[block.outputs], dtype, xp=xp)
         cells = block.algorithm.input_gradient(part, weights, xp=xp)
         dx = add_slab(dx, cells, block.images, block.slab, xp=xp)
+        del part, cells  # before the next block's are made
     return _as(dx, dy.dtype, xp=xp)
 
 
@@ -129,6 +130,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
             part = _as(dy[block.outputs], dtype, xp=xp)
             terms = block.algorithm.weight_gradient(part, _inputs(block, x, xp=xp), xp=xp)
             total = _sum(total, terms, xp=xp)
+            del part, terms  # before the next block's are made
         return total
 
     total: list[Array] = []

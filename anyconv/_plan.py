@@ -454,9 +454,13 @@ def _workspace(
         block += slab + outputs
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")
+    if operation == "input" and (problem.groups > 1 or traits.is_complex):
+        block *= 2  # terms are turned round to be folded, or conjugated
     weights = template.weight_elements(problem.in_channels, problem.out_channels)
     shared = weights
     if operation == "weight":  # each worker has a sum and a term to be added
         shared += 2 * weights * workers
-        block += outputs * traits.is_complex
+        block += outputs * (1 + traits.is_complex)
+    if operation == "input" and traits.product_bytes != traits.element_bytes:
+        shared += problem.images * prod(problem.geometry.input) * problem.in_channels
     return block * traits.product_bytes, shared * traits.product_bytes

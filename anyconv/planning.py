@@ -90,4 +90,4 @@ def plan_conv(
     plan = make_plan(
         call.problem, operation, call.algorithm, traits_of_dtype(xp, kind), current_options()
     )
-    return replace(plan, layout=layout)
+    return plan if layout == "channels_last" else replace(plan, layout=layout)
