@@ -49,4 +49,4 @@ GPU = Rates(multiply=4e-5, byte=2.5e-4, run=0.0, call=10_000.0)
 
 def product_efficiency(rows: float, inner: float, columns: float) -> float:
     """The part of its peak that a matrix product reaches: less where a side is thin."""
-    return 1 / ((1 + 4 / rows) * (1 + 8 / inner) * (1 + 6 / columns))
+    return 1 / ((1 + 4 / rows) * (1 + 8 / inner) * (1 + 3 / columns))

@@ -80,7 +80,7 @@ class Winograd(PointTiles):
         multiplies = points * tiles * weights / efficiency + 1.3 * transforms
         multiplies += weights * points * self.windows.taps
         elements = tiles * (4 * points * in_channels + (2 * points + 4 * outputs) * out_channels)
-        runs = tiles * (points + outputs) + SMALL_PRODUCT * points * self.groups
+        runs = tiles * (2 * points + 3 * outputs) + SMALL_PRODUCT * points * self.groups
         return Cost(multiplies, elements + 4 * points * weights, runs, 20)
 
     def transform_data(self, tiles: Array, *, xp: Namespace) -> Array:
