@@ -52,7 +52,7 @@ def test_every_namespace_by_name_and_by_module(name):
         pytest.skip(str(absent))
     word = NAMESPACES[name].partition(".")[0]
     plan = plan_conv(*LAYER, dtype="float32", namespace=word)
-    assert word in rows(plan)["arrays"]
+    assert {"dask": "numpy"}.get(word, word) in rows(plan)["arrays"]  # Dask's blocks are NumPy's
     assert "float32" in rows(plan)["arrays"]
     for module in (backend.namespace, sys.modules[NAMESPACES[name]]):
         assert plan_conv(*LAYER, dtype="float32", namespace=module) == plan
