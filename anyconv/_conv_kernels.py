@@ -11,8 +11,10 @@ from anyconv._layout import (
 )
 from anyconv._namespace import accumulator, device, is_lazy_blocks
 from anyconv._options import current_options
-from anyconv._plan import Operation, Plan, make_plan, traits_of
-from anyconv._typing import Array, Namespace, Shape
+from anyconv._plan import Plan
+from anyconv._planner import make_plan
+from anyconv._traits import traits_of
+from anyconv._typing import Array, Namespace, Operation, Shape
 from anyconv._windows import pad, pad_adjoint
 
 # So many rows are summed in single precision without a loss that matters.

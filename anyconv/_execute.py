@@ -22,7 +22,8 @@ from anyconv._namespace import (
     set_at,
 )
 from anyconv._options import options
-from anyconv._plan import Block, Plan, product_dtype
+from anyconv._plan import Block, Plan
+from anyconv._traits import product_dtype
 from anyconv._typing import Array, DType, Namespace, Shape
 from anyconv._windows import add_slab, slab
 from anyconv._workers import share

@@ -19,3 +19,6 @@ Padding: TypeAlias = int | str | Sequence[int] | Sequence[tuple[int, int]]
 Layout: TypeAlias = Literal["channels_last", "channels_first"]
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
 Ties: TypeAlias = Literal["first", "all", "split"]
+
+# One of the three maps of a convolution: the output, or the gradient of the input or the weight.
+Operation: TypeAlias = Literal["forward", "input", "weight"]

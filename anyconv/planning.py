@@ -8,8 +8,10 @@ from anyconv._arguments import check_floating, choice, shape
 from anyconv._conv_arguments import conv_call
 from anyconv._namespace import dtype_of_name, namespace_of_name
 from anyconv._options import current_options
-from anyconv._plan import Operation, Plan, make_plan, traits_of_dtype
-from anyconv._typing import Ints, Layout, Padding, PaddingMode
+from anyconv._plan import Plan
+from anyconv._planner import make_plan
+from anyconv._traits import traits_of_dtype
+from anyconv._typing import Ints, Layout, Operation, Padding, PaddingMode
 
 
 def plan_conv(

@@ -1,0 +1,160 @@
+"""Problem -> Plan: the cheapest algorithm within the workspace. Whole numbers in, a plan out.
+
+A plan is a pure function of the sizes, of what the arrays are (`Traits`) and of the limits, so it
+is cached, and shown to the user by `plan_conv`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+from math import prod
+
+from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
+from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
+from anyconv._costs import CPU, GPU
+from anyconv._geometry import Phase, Problem, WindowGeometry, phases
+from anyconv._options import Options
+from anyconv._plan import PhasePlan, Plan
+from anyconv._traits import Traits
+from anyconv._typing import Operation
+
+# Below this many multiply-adds nothing is won by a transform.
+WORTH_A_TRANSFORM = 2**24
+
+
+@lru_cache(maxsize=4096)
+def make_plan(
+    problem: Problem,
+    operation: Operation,
+    algorithm: str,
+    traits: Traits,
+    limits: Options,
+) -> Plan:
+    """The plan of one map of a convolution."""
+    name, reason = _choose(problem, operation, algorithm, traits, limits)
+    if operation == "input":
+        held = _held_by_phases(problem, traits)
+        steps = _phase_plans(problem, algorithm, traits, limits, held)
+        if steps:
+            return _rewritten(problem, traits, steps, held)
+    chosen = algorithm_named(name, problem)
+    template, images, workers, workspace = size_blocks(problem, operation, chosen, traits, limits)
+    return Plan(problem, operation, traits, template, images, workers, workspace, reason)
+
+
+def _choose(
+    problem: Problem, operation: Operation, algorithm: str, traits: Traits, limits: Options
+) -> tuple[str, str]:
+    """The algorithm's name and the reason for it."""
+    if algorithm != "auto":
+        refusal = algorithm_named(algorithm, problem).refusal(problem)
+        if refusal:
+            raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
+        return algorithm, "as asked"
+    times = {}
+    names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
+    for name in names:
+        chosen = algorithm_named(name, problem)
+        if chosen.refusal(problem) is None:
+            try:
+                times[name] = _estimate(problem, operation, chosen, traits, limits)
+            except WorkspaceError:
+                continue
+    if not times:
+        return "taps", "the workspace holds no other"
+    name = min(times, key=lambda name: times[name])
+    estimates = ", ".join(f"{name} {time / 1e6:.3g} ms" for name, time in times.items())
+    return name, f"estimated {estimates}"
+
+
+def _estimate(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> float:
+    """The nanoseconds that an algorithm would take, blocks and workers considered."""
+    template, images, workers, workspace = size_blocks(problem, operation, chosen, traits, limits)
+    if workspace > limits.workspace_bytes:  # of a traced call, which has a single block
+        raise WorkspaceError
+    c, k = problem.in_channels, problem.out_channels
+    whole = template.resized(problem.geometry.output)
+    cost = whole.cost(max(problem.images, 1), c, k)
+    count = count_blocks(problem, template, images)
+    summed = 3 * template.weight_elements(c, k) * count if operation == "weight" else 0
+    cost = cost._replace(elements=cost.elements + summed, calls=cost.calls * count)
+    rates = GPU if traits.runs == "gpu" else CPU
+    time = rates.nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
+    return time / min(workers, count)
+
+
+def _phase_plans(
+    problem: Problem, algorithm: str, traits: Traits, limits: Options, held: int
+) -> tuple[PhasePlan, ...]:
+    """The input gradient as stride-one convolutions of dy; none where a fold does better."""
+    geometry = problem.geometry
+    if prod(min(k, s) for k, s in zip(geometry.kernel, geometry.stride, strict=True)) > 16:
+        return ()
+    inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
+    try:
+        return tuple(
+            PhasePlan(parts, make_plan(inner, "forward", algorithm, traits, inside))
+            for parts, inner in _phase_problems(problem)
+        )
+    except WorkspaceError:
+        return ()  # a fold holds neither a flipped weight nor a phase's result
+
+
+def _held_by_phases(problem: Problem, traits: Traits) -> int:
+    """The bytes of a flipped weight, where it is copied, and of one phase's result beside dx."""
+    geometry = problem.geometry
+    held = 0
+    if problem.groups > 1 or traits.is_complex:
+        held += prod(geometry.kernel) * problem.in_channels * problem.out_channels // problem.groups
+    if any(s > 1 for s in geometry.stride):
+        sizes = (-(-i // s) for i, s in zip(geometry.input, geometry.stride, strict=True))
+        held += problem.images * prod(sizes) * problem.in_channels
+    return held * traits.element_bytes
+
+
+def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], held: int) -> Plan:
+    """The plan of an input gradient made of other plans."""
+    first = steps[0].plan
+    reason = f"{len(steps)} of stride one on dy; {first.reason}"
+    workspace = held + max(step.plan.workspace for step in steps)
+    images = max(problem.images, 1)
+    return Plan(
+        problem, "input", traits, first.template, images, first.workers, workspace, reason, steps
+    )
+
+
+def _phase_problems(problem: Problem) -> Iterator[tuple[tuple[Phase, ...], Problem]]:
+    """The stride-one convolutions of the output gradient that give the input gradient.
+
+    The flipped weight takes output channels back to input channels. A phase that no tap reaches has
+    gradient zero and is left out.
+    """
+    geometry = problem.geometry
+    for parts in product(*(tuple(phases(geometry, axis)) for axis in range(geometry.rank))):
+        if not all(len(part.taps) for part in parts):
+            continue
+        kernel = tuple(len(part.taps) for part in parts)
+        dilation = tuple(part.dilation for part in parts)
+        counts = tuple(part.count for part in parts)
+        padding = tuple(
+            (-part.start, part.start + part.count + d * (k - 1) - size)
+            for part, d, k, size in zip(parts, dilation, kernel, geometry.output, strict=True)
+        )
+        ones = (1,) * geometry.rank
+        inner = WindowGeometry(geometry.output, kernel, ones, dilation, padding, counts)
+        yield (
+            parts,
+            replace(
+                problem,
+                geometry=inner,
+                in_channels=problem.out_channels,
+                out_channels=problem.in_channels,
+            ),
+        )

@@ -1,0 +1,58 @@
+"""What the planner must know of a call's arrays."""
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from anyconv._namespace import (
+    accumulator,
+    is_cupy,
+    is_kind,
+    is_numpy,
+    is_traced,
+    item_bytes,
+    multiplies_half_in_float32,
+    runs_on_gpu,
+)
+from anyconv._typing import Array, DType, Namespace
+
+
+class Traits(NamedTuple):
+    """What the planner must know of the arrays: their library's ways, never their values."""
+
+    namespace: str
+    runs: Literal["workers", "eager", "gpu", "traced"]
+    dtype: str
+    element_bytes: int
+    product_bytes: int
+    is_complex: bool
+
+
+def traits_of(xp: Namespace, x: Array) -> Traits:
+    """The traits of an array and of all that share a call with it."""
+    return _traits(xp, x.dtype, not is_numpy(xp) and runs_on_gpu(xp, x))
+
+
+def traits_of_dtype(xp: Namespace, dtype: DType) -> Traits:
+    """The traits of arrays where the library keeps them if not told otherwise."""
+    return _traits(xp, dtype, is_cupy(xp))
+
+
+@lru_cache
+def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
+    runs = (
+        "workers" if is_numpy(xp) else "traced" if is_traced(xp) else "gpu" if on_gpu else "eager"
+    )
+    return Traits(
+        namespace=xp.__name__.removeprefix("array_api_compat.").removesuffix(".numpy"),
+        runs=runs,  # type: ignore[arg-type]
+        dtype=getattr(dtype, "__name__", str(dtype).rpartition(".")[2]),
+        element_bytes=item_bytes(xp, dtype),
+        product_bytes=item_bytes(xp, product_dtype(xp, dtype)),
+        is_complex=is_kind(xp, dtype, "complex floating"),
+    )
+
+
+@lru_cache
+def product_dtype(xp: Namespace, dtype: DType) -> DType:
+    """The dtype that blocks are multiplied in."""
+    return dtype if multiplies_half_in_float32(xp) else accumulator(xp, dtype)
