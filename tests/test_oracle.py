@@ -21,7 +21,7 @@ pytestmark = peers.needs_torch
 
 def agree(ours, theirs):
     for mine, other in zip(ours, theirs, strict=True):
-        assert relative_error(mine, other) <= 1e-13
+        assert relative_error(mine, other) <= 1e-12  # a lone sum may cancel
 
 
 @settings(max_examples=40)
