@@ -3,7 +3,7 @@
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm, Tiled
+from anyconv._algorithms import Algorithm, ThinFft, Tiled
 from anyconv._geometry import Problem
 from anyconv._options import Options
 from anyconv._traits import Traits
@@ -27,10 +27,13 @@ class WorkspaceError(ValueError):
 
 
 class Blocks(NamedTuple):
-    """The algorithm for one block, the images in it, the workers, and the bytes that all hold."""
+    """The algorithm for one block, the images in it, and into how many parts channels are cut;
+    the workers, and the bytes that all hold.
+    """
 
     template: Algorithm
     images: int
+    parts: int
     workers: int
     workspace: int
 
@@ -48,12 +51,15 @@ def size_blocks(
     if traits.runs == "workers" and problem.multiply_adds >= WORTH_A_WORKER:
         workers = limits.workers
         if operation == "weight":  # workers that hold a sum each must leave room for blocks
-            template = chosen.create(problem, box, is_complex=traits.is_complex)
+            template = chosen.create(problem, box, traits)
             weights = template.weight_elements(problem.in_channels, problem.out_channels)
             room = limits.workspace_bytes // (3 * traits.product_bytes)
             workers = max(min(workers, room // weights), 1)
+    parts = 1
+    if chosen.splits_channels(problem) and operation != "weight":
+        parts = min(workers, problem.out_channels)
     while True:
-        template = chosen.create(problem, box, is_complex=traits.is_complex)
+        template = chosen.create(problem, box, traits)
         block, fixed = _workspace(problem, operation, template, images, workers, traits)
         workspace = block * workers + fixed
         if traits.runs == "traced":
@@ -65,8 +71,8 @@ def size_blocks(
             rows = images * prod(box)
             is_sum = operation == "weight" and not isinstance(template, Tiled)
             exact = not is_sum or rows <= MOST_SUMMED_ROWS
-            cached = block <= _cached_bytes(template, fixed) and count >= workers
-            if _is_small(template, images) or (exact and cached):
+            fits = _fits_cache(template, images, block, fixed) and exact
+            if _is_small(template, images) or (fits and count * parts >= workers):
                 break
         smaller = tuple(
             -(-size // (2 * grain)) * grain for size, grain in zip(box, template.grain, strict=True)
@@ -85,7 +91,7 @@ def size_blocks(
                 f"`workspace_bytes` must be at least {workspace:,} for the algorithm "
                 f"{template.name!r} on this convolution, got {limits.workspace_bytes:,}"
             )
-    return Blocks(template, images, workers, workspace)
+    return Blocks(template, images, parts, workers, workspace)
 
 
 def _is_small(template: Algorithm, images: int) -> bool:
@@ -96,11 +102,14 @@ def _is_small(template: Algorithm, images: int) -> bool:
     return images * prod(template.windows.output) <= FEWEST_ROWS
 
 
-def _cached_bytes(template: Algorithm, fixed: int) -> int:
-    """What a block may hold: as much as a cache does, or as the weights that it makes pass by."""
+def _fits_cache(template: Algorithm, images: int, block: int, fixed: int) -> bool:
+    """Whether a cache holds a block, or it is no larger than the weights that it makes pass by."""
+    if isinstance(template, ThinFft):
+        return template.fits_cache(images)
     if not isinstance(template, Tiled):
-        return CACHED_BYTES
-    return 2 * CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
+        return block <= CACHED_BYTES
+    most = 2 * CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
+    return block <= most
 
 
 def _workspace(
@@ -133,6 +142,6 @@ def _workspace(
 
 
 def count_blocks(problem: Problem, template: Algorithm, images: int) -> int:
-    """The number of blocks."""
+    """The number of blocks, channels uncut."""
     axes = zip(problem.geometry.output, template.windows.output, strict=True)
     return max(-(-problem.images // images) * prod(-(-o // b) for o, b in axes), 1)

@@ -31,7 +31,8 @@ def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: N
     w = weight_to_canonical(w, call.layout, xp=xp)
     if call.mode_padding:
         x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
-    y = run_forward(plan_of(call, "forward", x, xp=xp), x, w, b, xp=xp)
+    plan, channels_first = plan_of(call, "forward", x, xp=xp), call.layout == "channels_first"
+    y = run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
     return from_canonical(y, call.problem.batch, call.layout, xp=xp)
 
 
@@ -39,7 +40,8 @@ def input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Arr
     """Dx from dy and w, in the caller's layout."""
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
-    dx = run_input_gradient(plan_of(call, "input", dy, xp=xp), dy, w, xp=xp)
+    plan, channels_first = plan_of(call, "input", dy, xp=xp), call.layout == "channels_first"
+    dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
     if call.mode_padding:
         dx = pad_adjoint(dx, call.spatial, call.mode_padding, call.padding_mode, xp=xp)
     return from_canonical(dx, call.problem.batch, call.layout, xp=xp)

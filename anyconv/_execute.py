@@ -29,26 +29,43 @@ from anyconv._windows import add_slab, slab
 from anyconv._workers import share
 
 
-def run_forward(plan: Plan, x: Array, w: Array, b: Array | None, *, xp: Namespace) -> Array:
-    """`y = A( B(x) @ G(w) ) + b`."""
+def run_forward(
+    plan: Plan,
+    x: Array,
+    w: Array,
+    b: Array | None,
+    *,
+    channels_first: bool = False,
+    xp: Namespace,
+) -> Array:
+    """`y = A( B(x) @ G(w) ) + b`; with `channels_first` y may lie so in memory."""
     p, dtype = plan.problem, product_dtype(xp, x.dtype)
-    weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
+    weights = _prepared(plan, _as(w, dtype, xp=xp), xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
     if is_traced(xp):
         (block,) = plan.blocks
-        return _as(_outputs(block, x, weights, bias, xp=xp), x.dtype, xp=xp)
+        return _as(_outputs(block, x, weights[0], bias, xp=xp), x.dtype, xp=xp)
     shape = (p.images, *p.geometry.output, p.out_channels)
-    y = xp.empty(shape, dtype=x.dtype, device=device(x))
+    if channels_first and plan.template.writes_by_channel:
+        y = xp.empty((shape[0], shape[-1], *shape[1:-1]), dtype=x.dtype, device=device(x))
+        y = xp.moveaxis(y, 1, -1)
+    else:
+        y = xp.empty(shape, dtype=x.dtype, device=device(x))
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
             if plan.writes_in_place and has_out(xp):
-                _write_outputs(block, x, weights, bias, y, xp=xp)
+                _write_outputs(block, x, weights[block.part], bias, y, xp=xp)
             else:
-                y[block.outputs] = _outputs(block, x, weights, bias, xp=xp)
+                y[block.outputs] = _outputs(block, x, weights[block.part], bias, xp=xp)
 
     share(work, plan.blocks, plan.workers, many_products=plan.many_products)
     return y
+
+
+def _prepared(plan: Plan, w: Array, *, xp: Namespace) -> list[Sequence[Array]]:
+    """The prepared weights of each part of the output channels."""
+    return [plan.template.weight(w[..., channels], xp=xp) for channels in plan.channels]
 
 
 def _write_outputs(
@@ -60,11 +77,11 @@ def _write_outputs(
     *,
     xp: Namespace,
 ) -> None:
-    """The outputs of one block, multiplied straight into the rows of y where they belong."""
+    """The outputs of one block, straight into y where they belong."""
     target = y[block.outputs]
     block.algorithm.forward_into(target, _inputs(block, x, xp=xp), weights, xp=xp)
     if bias is not None:
-        xp.add(target, bias, out=target)
+        xp.add(target, bias[block.outputs[-1]], out=target)
 
 
 def _outputs(
@@ -77,17 +94,20 @@ def _outputs(
 ) -> Array:
     """The outputs of one block."""
     y = block.algorithm.forward(_inputs(block, x, xp=xp), weights, xp=xp)
-    return y if bias is None else y + bias
+    return y if bias is None else y + bias[block.outputs[-1]]
 
 
-def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Array:
+def run_input_gradient(
+    plan: Plan, dy: Array, w: Array, *, channels_first: bool = False, xp: Namespace
+) -> Array:
     """`dx = B*( A*(dy) @ G(w)^H )`, or the same as stride-one convolutions of dy."""
     p, dtype = plan.problem, product_dtype(xp, dy.dtype)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
             (step,) = plan.rewritten
-            return run_forward(step.plan, dy, _phase_weight(p, step.phases, w, xp=xp), None, xp=xp)
+            w = _phase_weight(p, step.phases, w, xp=xp)
+            return run_forward(step.plan, dy, w, None, channels_first=channels_first, xp=xp)
         dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
         for step in plan.rewritten:
             part = run_forward(step.plan, dy, _phase_weight(p, step.phases, w, xp=xp), None, xp=xp)
@@ -98,13 +118,20 @@ def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Arr
             dx = set_at(dx, (slice(None), *cells, ...), part, xp=xp)
             del part  # before the next one is made
         return dx
-    weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
+    weights = _prepared(plan, _as(w, dtype, xp=xp), xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
-    for block in plan.blocks:
+
+    def work(blocks: Sequence[Block]) -> Array:
+        (block,) = blocks
         part = _as(dy[block.outputs], dtype, xp=xp)
-        cells = block.algorithm.input_gradient(part, weights, xp=xp)
-        dx = add_slab(dx, cells, block.images, block.slab, xp=xp)
-        del part, cells  # before the next block's are made
+        return block.algorithm.input_gradient(part, weights[block.part], xp=xp)
+
+    # Slabs overlap, so they are added one by one, in order.
+    for start in range(0, len(plan.blocks), plan.workers):
+        blocks = plan.blocks[start : start + plan.workers]
+        slabs = share(work, blocks, plan.workers, many_products=plan.many_products)
+        for block in blocks:
+            dx = add_slab(dx, slabs.pop(0), block.images, block.slab, xp=xp)
     return _as(dx, dy.dtype, xp=xp)
 
 

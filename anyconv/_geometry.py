@@ -93,6 +93,17 @@ class Windows:
             for tap in product(*map(range, self.kernel))
         )
 
+    @cached_property
+    def window_slices(self) -> tuple[tuple[slice, ...], ...]:
+        """For each window in row-major order, the inputs under it, one for each tap."""
+        return tuple(
+            tuple(
+                slice(s * o, s * o + d * (k - 1) + 1, d)
+                for o, k, s, d in zip(place, self.kernel, self.stride, self.dilation, strict=True)
+            )
+            for place in product(*map(range, self.output))
+        )
+
     def axis(self, axis: int) -> "Windows":
         """The windows along one axis alone."""
         return Windows(

@@ -17,11 +17,13 @@ from anyconv._typing import Index, Operation, Shape
 class Block(NamedTuple):
     """A box of outputs and the slab of inputs under it, a convolution without padding.
 
-    `outputs` indexes y, `images` and `slab` the cells of x, which may lie outside it.
+    `outputs` indexes y, `images` and `slab` the cells of x, which may lie outside it; `part` is the
+    place of its output channels among `Plan.channels`.
     """
 
     algorithm: Algorithm
     outputs: Index
+    part: int
     images: slice
     slab: Pairs
 
@@ -50,6 +52,8 @@ class Plan:
         Why this one.
     workspace : int
         The bytes held at once beyond inputs and result, at most.
+    nanoseconds : float
+        What the planner thinks that it takes.
     """
 
     problem: Problem
@@ -60,6 +64,8 @@ class Plan:
     workers: int
     workspace: int
     reason: str
+    nanoseconds: float
+    parts: int = 1
     rewritten: tuple[PhasePlan, ...] = ()
     layout: str = "channels_last"
 
@@ -82,9 +88,16 @@ class Plan:
         if self.traits.runs == "traced":
             images = ((0, self.problem.images),)
         boxes = tuple(product(*map(_cut, geometry.output, self.template.windows.output)))
-        return tuple(self._block(part, box) for part in images for box in boxes)
+        parts = range(len(self.channels))
+        return tuple(self._block(*place) for place in product(parts, images, boxes))
 
-    def _block(self, images: tuple[int, int], box: Pairs) -> Block:
+    @cached_property
+    def channels(self) -> tuple[slice, ...]:
+        """The parts of the output channels, most often one."""
+        size = self.problem.out_channels
+        return tuple(slice(*bounds) for bounds in _cut(size, -(-size // self.parts)))
+
+    def _block(self, part: int, images: tuple[int, int], box: Pairs) -> Block:
         geometry = self.problem.geometry
         algorithm = self.template.resized(tuple(stop - start for start, stop in box))
         starts = (
@@ -94,8 +107,9 @@ class Plan:
             )
         )
         slab = tuple((start, start + n) for start, n in zip(starts, algorithm.reach, strict=True))
-        part = slice(*images)
-        return Block(algorithm, (part, *(slice(*bounds) for bounds in box), ...), part, slab)
+        rows = slice(*images)
+        outputs = (rows, *(slice(*bounds) for bounds in box), self.channels[part])
+        return Block(algorithm, outputs, part, rows, slab)
 
     @property
     def many_products(self) -> bool:
@@ -105,11 +119,14 @@ class Plan:
 
     @cached_property
     def writes_in_place(self) -> bool:
-        """Whether each block's outputs are contiguous rows that a product can be written into."""
-        if not self.template.output_is_reshape or self.problem.groups > 1:
-            return False
+        """Whether each block's outputs can be written where they belong, by channels or rows."""
         if self.traits.product_bytes != self.traits.element_bytes:
             return False
+        if self.template.writes_by_channel:
+            return True
+        if not self.template.output_is_reshape or self.problem.groups > 1:
+            return False
+        # Rows, that a product may be written into, must be contiguous.
         sizes = (self.problem.images, *self.problem.geometry.output)
         box = (self.images_per_block, *self.template.windows.output)
         partial = [axis for axis, (b, size) in enumerate(zip(box, sizes, strict=True)) if b < size]

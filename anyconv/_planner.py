@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
-from math import prod
+from math import inf, prod
 
-from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
-from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
+from anyconv._algorithms import ALGORITHM_NAMES, algorithm_named
+from anyconv._block_sizes import Blocks, WorkspaceError, count_blocks, size_blocks
 from anyconv._costs import CPU, GPU
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
@@ -32,62 +32,73 @@ def make_plan(
     limits: Options,
 ) -> Plan:
     """The plan of one map of a convolution."""
-    name, reason = _choose(problem, operation, algorithm, traits, limits)
+    name, reason, nanoseconds = _choose(problem, operation, algorithm, traits, limits)
+    chosen = algorithm_named(name, problem)
     if operation == "input":
         held = _held_by_phases(problem, traits)
         steps = _phase_plans(problem, algorithm, traits, limits, held)
         if steps:
-            return _rewritten(problem, traits, steps, held)
-    chosen = algorithm_named(name, problem)
-    template, images, workers, workspace = size_blocks(problem, operation, chosen, traits, limits)
-    return Plan(problem, operation, traits, template, images, workers, workspace, reason)
+            rewritten = _rewritten(problem, traits, steps, held)
+            if not chosen.folds_as_fast or rewritten.nanoseconds <= nanoseconds:
+                return rewritten
+    template, images, parts, workers, workspace = size_blocks(
+        problem, operation, chosen, traits, limits
+    )
+    return Plan(
+        problem,
+        operation,
+        traits,
+        template,
+        images,
+        workers,
+        workspace,
+        reason,
+        nanoseconds,
+        parts,
+    )
 
 
 def _choose(
     problem: Problem, operation: Operation, algorithm: str, traits: Traits, limits: Options
-) -> tuple[str, str]:
-    """The algorithm's name and the reason for it."""
+) -> tuple[str, str, float]:
+    """The algorithm's name, the reason for it, and the nanoseconds that it may take."""
     if algorithm != "auto":
-        refusal = algorithm_named(algorithm, problem).refusal(problem)
+        chosen = algorithm_named(algorithm, problem)
+        refusal = chosen.refusal(problem)
         if refusal:
             raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
-        return algorithm, "as asked"
+        blocks = size_blocks(problem, operation, chosen, traits, limits)
+        return algorithm, "as asked", _estimate(problem, operation, traits, blocks)
     times = {}
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
         chosen = algorithm_named(name, problem)
         if chosen.refusal(problem) is None:
             try:
-                times[name] = _estimate(problem, operation, chosen, traits, limits)
+                blocks = size_blocks(problem, operation, chosen, traits, limits)
             except WorkspaceError:
                 continue
+            if blocks.workspace <= limits.workspace_bytes:  # a traced call has a single block
+                times[name] = _estimate(problem, operation, traits, blocks)
     if not times:
-        return "taps", "the workspace holds no other"
+        return "taps", "the workspace holds no other", inf
     name = min(times, key=lambda name: times[name])
     estimates = ", ".join(f"{name} {time / 1e6:.3g} ms" for name, time in times.items())
-    return name, f"estimated {estimates}"
+    return name, f"estimated {estimates}", times[name]
 
 
-def _estimate(
-    problem: Problem,
-    operation: Operation,
-    chosen: type[Algorithm],
-    traits: Traits,
-    limits: Options,
-) -> float:
+def _estimate(problem: Problem, operation: Operation, traits: Traits, blocks: Blocks) -> float:
     """The nanoseconds that an algorithm would take, blocks and workers considered."""
-    template, images, workers, workspace = size_blocks(problem, operation, chosen, traits, limits)
-    if workspace > limits.workspace_bytes:  # of a traced call, which has a single block
-        raise WorkspaceError
+    template = blocks.template
     c, k = problem.in_channels, problem.out_channels
     whole = template.resized(problem.geometry.output)
     cost = whole.cost(max(problem.images, 1), c, k)
-    count = count_blocks(problem, template, images)
+    count = count_blocks(problem, template, blocks.images) * blocks.parts
     summed = 3 * template.weight_elements(c, k) * count if operation == "weight" else 0
     cost = cost._replace(elements=cost.elements + summed, calls=cost.calls * count)
     rates = GPU if traits.runs == "gpu" else CPU
     time = rates.nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
-    return time / min(workers, count)
+    return time / min(blocks.workers, count)
 
 
 def _phase_plans(
@@ -125,8 +136,18 @@ def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], h
     reason = f"{len(steps)} of stride one on dy; {first.reason}"
     workspace = held + max(step.plan.workspace for step in steps)
     images = max(problem.images, 1)
+    nanoseconds = sum(step.plan.nanoseconds for step in steps)
     return Plan(
-        problem, "input", traits, first.template, images, first.workers, workspace, reason, steps
+        problem,
+        "input",
+        traits,
+        first.template,
+        images,
+        first.workers,
+        workspace,
+        reason,
+        nanoseconds,
+        rewritten=steps,
     )
 
 

@@ -9,6 +9,7 @@ Arrays are canonical, `(n, *spatial, c)`. Each map and its adjoint satisfy `<Ax,
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from anyconv._geometry import Pairs, Segment, Windows, padding_segments
@@ -46,8 +47,14 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
     n, c = u.shape[0], u.shape[-1]
     if windows.is_pointwise:
         return xp.reshape(u, (n, *windows.input, c))
-    u = xp.reshape(u, (n, *windows.output, windows.taps, c))
     x = xp.zeros((n, *windows.input, c), dtype=u.dtype, device=device(u))
+    if prod(windows.output) < windows.taps:
+        rank = len(windows.kernel)
+        u = xp.reshape(u, (n, -1, *u.shape[rank + 1 :]))
+        for index, window in enumerate(windows.window_slices):
+            x = add_at(x, (slice(None), *window, ...), u[:, index, ...], xp=xp)
+        return x
+    u = xp.reshape(u, (n, *windows.output, windows.taps, c))
     for index, tap in enumerate(windows.tap_slices):
         x = add_at(x, (slice(None), *tap, ...), u[..., index, :], xp=xp)
     return x

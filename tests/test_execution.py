@@ -112,6 +112,38 @@ def test_a_large_image_runs_within_a_gibibyte():
     assert int(result.stdout) < 2**30
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize(
+    ("c", "k", "groups"), [(1, 5, 1), (5, 1, 1), (4, 4, 4), (3, 6, 3), (6, 3, 3)]
+)
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_thin_convolutions_with_large_kernels(np_backend, dtype, c, k, groups, layout):
+    """Lanes one by one, channels cut for workers, spectra of several tiles: against SciPy."""
+    signal = pytest.importorskip("scipy.signal")
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, (2, c, 150, 90), dtype), normal(rng, (k, c // groups, 40, 31), dtype)
+    wanted = np.zeros((2, k, 111, 60), dtype)
+    for i, o, j in np.ndindex(2, k, c // groups):
+        data = x[i, o // (k // groups) * (c // groups) + j]
+        wanted[i, o] += signal.correlate(data, np.conj(w[o, j]), mode="valid", method="fft")
+    dy = normal(rng, wanted.shape, dtype)
+    options = {"groups": groups, "layout": layout, "algorithm": "fft"}
+    if layout == "channels_last":
+        x, dy, wanted = (np.moveaxis(a, 1, -1) for a in (x, dy, wanted))
+        w = np.transpose(w, (2, 3, 1, 0))
+    results = []
+    for workers in (1, 2):
+        with anyconv.options(workers=workers):
+            y = np_backend.call(conv_forward, x, w, np.zeros(k, dtype), **options)
+            results.append((y, *np_backend.call(conv_backward, dy, x, w, **options)))
+    assert relative_error(y, wanted) < 1e-13
+    for name, one, other in zip(("y", "dx", "dw"), *results, strict=False):
+        assert relative_error(one, other) < 1e-13, name
+    for _, dx, dw, _ in results:
+        assert abs(np.vdot(y, dy) - np.vdot(x, dx)) < 1e-12 * np.linalg.norm(x) * np.linalg.norm(dx)
+        assert abs(np.vdot(y, dy) - np.vdot(w, dw)) < 1e-12 * np.linalg.norm(w) * np.linalg.norm(dw)
+
+
 def test_threads_at_once_with_options_of_their_own(np_backend):
     """Eight threads, eight workspaces, the results of one."""
     rng = np.random.default_rng(0)

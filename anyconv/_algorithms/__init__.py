@@ -3,14 +3,15 @@
 from anyconv._algorithms._bilinear import Algorithm
 from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_short import ShortFft
-from anyconv._algorithms._fft_sizes import SHORT, cheapest_tile
+from anyconv._algorithms._fft_sizes import cheapest_tile, is_short
+from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.taps import DepthwiseTaps, Taps
 from anyconv._algorithms.winograd import Winograd
 from anyconv._geometry import Problem
 
-__all__ = ["ALGORITHM_NAMES", "Algorithm", "Tiled", "algorithm_named"]
+__all__ = ["ALGORITHM_NAMES", "Algorithm", "ThinFft", "Tiled", "algorithm_named"]
 
 _BY_NAME: dict[str, type[Algorithm]] = {
     "gemm": Gemm,
@@ -26,5 +27,7 @@ def algorithm_named(name: str, problem: Problem) -> type[Algorithm]:
         return DepthwiseTaps
     if name == "fft":
         _, sizes = cheapest_tile(problem)
-        return ShortFft if max(sizes) <= SHORT else LongFft
+        if is_short(sizes):
+            return ShortFft
+        return ThinFft if problem.groups in (problem.in_channels, problem.out_channels) else LongFft
     return _BY_NAME[name]

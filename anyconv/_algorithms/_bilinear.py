@@ -20,6 +20,7 @@ from typing import ClassVar, Self
 from anyconv._costs import Cost
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import has_out
+from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 
 
@@ -33,6 +34,10 @@ class Algorithm(ABC):
     name: ClassVar[str]
     # Whether A is a mere reshape, so that a product may be written where the output lies.
     output_is_reshape: ClassVar[bool] = False
+    # Whether outputs come a few channels at a time, and had better lie so.
+    writes_by_channel: ClassVar[bool] = False
+    # Whether the adjoint in the input takes no longer than the map itself.
+    folds_as_fast: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -40,7 +45,7 @@ class Algorithm(ABC):
         """Why this algorithm cannot do a problem, or None."""
 
     @classmethod
-    def create(cls, problem: Problem, box: Shape, *, is_complex: bool) -> Self:
+    def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
         """The algorithm for blocks of `box` outputs of a problem."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
@@ -61,6 +66,11 @@ class Algorithm(ABC):
     def grain(self) -> Shape:
         """The outputs along each axis that a block had better hold a multiple of."""
         return (1,) * len(self.windows.output)
+
+    @classmethod
+    def splits_channels(cls, problem: Problem) -> bool:
+        """Whether a share of the output channels costs little more than its share of the work."""
+        return False
 
     @abstractmethod
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
@@ -124,7 +134,7 @@ class Algorithm(ABC):
         return self.output(total, x.shape[0], xp=xp)
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
-        """The same, multiplied straight into contiguous rows y; where A is a reshape alone."""
+        """The same, multiplied straight into contiguous rows y where A is a reshape alone."""
         (data,) = self.data(x, xp=xp)
         xp.matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])))
 

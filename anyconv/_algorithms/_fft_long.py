@@ -1,9 +1,7 @@
 """`fft` of long tiles: the transform is the library's own, along the last axes.
 
-So rows and channels come before the cells here, `(rows, channels, *cells)`. With one input or one
-output channel a group the products are elementwise and nothing is ever transposed, `sum_c (rows, g,
-c, 1, points) * (g, c, k, points)`; else the frequencies go first for a matrix product, `(points, g,
-rows, c) @ (points, g, c, k)`.
+So rows and channels come before the cells here, `(rows, channels, *cells)`; for the product of each
+frequency, `(points, g, rows, c) @ (points, g, c, k)`, the frequencies go first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +13,9 @@ from anyconv._namespace import device, set_at
 from anyconv._typing import Array, Index, Namespace
 from anyconv._windows import fold, unfold
 
+# With fewer cells wanted than this part of all, their transform is worth taking axis by axis.
+FEW = 0.75
+
 
 class LongFft(Fft):
     """B and G are the library's transforms, A is its inverse, cropped."""
@@ -24,7 +25,7 @@ class LongFft(Fft):
         rank = len(self.tile)
         u = unfold(x, self.tiles, xp=xp)  # (n, *T, *a, g * c)
         u = xp.moveaxis(u, -1, rank + 1)  # (n, *T, g * c, *a)
-        return (self._grouped_data(self._spectrum(u, self.all_cells, xp=xp), xp=xp),)
+        return (self._grouped(self._spectrum(u, self.all_cells, xp=xp), xp=xp),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
         """The cells of each tile, folded to `(n, *reach, g * c)`."""
@@ -41,14 +42,13 @@ class LongFft(Fft):
         w = xp.permute_dims(w, (rank, rank + 1, *range(rank)))  # (c, g * k, *kernel)
         spectrum = xp.conj(self._spectrum(w, self.tap_cells, xp=xp))
         spectrum = xp.reshape(spectrum, (c, self.groups, -1, self.points))
-        order = (1, 0, 2, 3) if self.is_thin else (3, 1, 0, 2)
-        return (xp.asarray(xp.permute_dims(spectrum, order), copy=True),)
+        return (xp.asarray(xp.permute_dims(spectrum, (3, 1, 0, 2)), copy=True),)
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """Back to the taps, `(*kernel, c, g * k)`."""
         (points,) = terms
         rank = len(self.tile)
-        spectrum = xp.permute_dims(points, (1, 0, 2, 3) if self.is_thin else (2, 1, 3, 0))
+        spectrum = xp.permute_dims(points, (2, 1, 3, 0))
         c = spectrum.shape[0]
         spectrum = xp.reshape(xp.conj(spectrum), (c, -1, self.points)) * sqrt(prod(self.sizes))
         w = conjugate(self._cells(spectrum, self.tap_cells, xp=xp), xp=xp)
@@ -70,43 +70,15 @@ class LongFft(Fft):
         spectrum = self._spectrum(xp.permute_dims(y, order), self.start_cells, xp=xp)
         return self._grouped(spectrum, xp=xp)
 
-    def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
-        """The product of each frequency, summed over the input channels."""
-        if not self.is_thin:
-            return super().multiply(data, weight, xp=xp)
-        if weight.shape[1] == 1:
-            return data[:, :, 0, ...] * weight[:, 0, ...]
-        return xp.sum(data * weight, axis=2)
-
-    def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
-        """`sum_k m * conj(weight)`."""
-        if not self.is_thin:
-            return super().multiply_adjoint_data(m, weight, xp=xp)
-        return xp.sum(m[:, :, None, ...] * xp.conj(weight), axis=3, keepdims=True)
-
-    def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
-        """`sum_rows conj(data) * m`."""
-        if not self.is_thin:
-            return super().multiply_adjoint_weight(data, m, xp=xp)
-        return xp.sum(xp.conj(data) * m[:, :, None, ...], axis=0)
-
-    def _grouped_data(self, spectrum: Array, *, xp: Namespace) -> Array:
-        """`(rows..., g * c, points)` as the product wants it."""
-        points = self._grouped(spectrum, xp=xp)
-        return points[:, :, :, None, :] if self.is_thin else points
-
     def _grouped(self, spectrum: Array, *, xp: Namespace) -> Array:
-        """`(rows..., g * c, points)` as `(rows, g, c, points)` or `(points, g, rows, c)`."""
+        """`(rows..., g * c, points)` as `(points, g, rows, c)`."""
         channels = spectrum.shape[-2] // self.groups
         points = xp.reshape(spectrum, (-1, self.groups, channels, self.points))
-        if self.is_thin:
-            return points
         return xp.asarray(xp.permute_dims(points, (3, 1, 0, 2)), copy=True)
 
     def _ungrouped(self, points: Array, *, xp: Namespace) -> Array:
         """The inverse, `(rows, g * c, points)`."""
-        if not self.is_thin:
-            points = xp.permute_dims(points, (2, 1, 3, 0))
+        points = xp.permute_dims(points, (2, 1, 3, 0))
         return xp.reshape(points, (points.shape[0], -1, self.points))
 
     def _spectrum(self, a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
@@ -118,10 +90,18 @@ class LongFft(Fft):
 
     def _cells(self, points: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
         """The inverse at some cells, `(..., points)` to `(..., *cells)`."""
-        axes = tuple(range(-len(cells), 0))
+        rank = len(cells)
+        axes = tuple(range(-rank, 0))
         a = xp.reshape(points, (*points.shape[:-1], *self.frequencies))
-        transform = xp.fft.ifftn if self.is_complex else xp.fft.irfftn
-        return transform(a, s=self.sizes, axes=axes, norm="ortho")[(..., *cells)]
+        last = xp.fft.ifftn if self.is_complex else xp.fft.irfftn
+        kept = prod(len(range(*c.indices(size))) for c, size in zip(cells, self.sizes, strict=True))
+        if kept < FEW * prod(self.sizes):
+            for axis in axes[:-1]:  # and what is not wanted is not taken along
+                a = xp.fft.ifft(a, axis=axis, norm="ortho")
+                a = a[(..., cells[axis], *(slice(None),) * (-1 - axis))]
+            axes, cells = axes[-1:], (*(slice(None),) * (rank - 1), cells[-1])
+        sizes = self.sizes[-len(axes) :]
+        return last(a, s=sizes, axes=axes, norm="ortho")[(..., *cells)]
 
 
 def _spread(a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Self
 
-from anyconv._algorithms._fft_sizes import cheapest_tile, steps
+from anyconv._algorithms._fft_sizes import cheapest_tile, is_short, products, steps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
+from anyconv._traits import Traits
 from anyconv._typing import Shape
 
 
@@ -30,8 +31,9 @@ class Fft(Tiled):
     name: ClassVar[str] = "fft"
     sizes: Shape
     is_complex: bool
-    # Whether each group has one input or one output channel, so that products are elementwise.
-    is_thin: bool
+    # Whether each group has one input channel, or one output channel.
+    is_spread: bool
+    is_gathered: bool
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -39,18 +41,19 @@ class Fft(Tiled):
         return None
 
     @classmethod
-    def create(cls, problem: Problem, box: Shape, *, is_complex: bool) -> Self:
+    def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
         """Tiles of the size that costs the least."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
         tile, sizes = cheapest_tile(problem)
-        is_thin = problem.groups in (problem.in_channels, problem.out_channels)
-        return cls(windows, problem.groups, tile, sizes, is_complex, is_thin)
+        is_spread = problem.groups == problem.in_channels
+        is_gathered = problem.groups == problem.out_channels
+        return cls(windows, problem.groups, tile, sizes, traits.is_complex, is_spread, is_gathered)
 
     @property
     def is_elementwise(self) -> bool:
         """With one input or one output channel a group."""
-        return self.is_thin
+        return self.is_spread or self.is_gathered
 
     @property
     def points(self) -> int:
@@ -72,20 +75,30 @@ class Fft(Tiled):
 
     def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
         """A complex product for each frequency, and the transforms with their copies."""
-        tiles, points, size = images * prod(self.tiles.output), self.points, prod(self.sizes)
+        tiles, points = images * prod(self.tiles.output), self.points
         c, k = in_channels // self.groups, out_channels // self.groups
         weights = in_channels * k
-        transformed = tiles * (in_channels + out_channels) + weights
-        # Of real arrays the products are complex, of complex ones the transforms half as dear.
-        own, parts = (1, points) if self.is_complex else (4, 2 * points)
-        multiplies = size * transformed * sum(steps(self.sizes)) * (0.5 if own == 1 else 1)
-        elements = 10 * parts * transformed
-        if self.is_thin:
+        # A complex product is four of real numbers; of those half the frequencies tell the rest.
+        own, parts = (1.0, points) if self.is_complex else (4.0, 2 * points)
+        work = products if is_short(self.sizes) else steps
+        counts = (
+            (self.tile, tiles * out_channels),
+            (self.sizes, tiles * in_channels),
+            (self.windows.kernel, weights),
+        )
+        transforms = sum(n * work(cells, self.sizes) for cells, n in counts)
+        transforms *= 1.0 if self.is_complex else 0.5
+        elements = 10 * parts * (tiles * (in_channels + out_channels) + weights)
+        if self.is_elementwise:
             elements += 4 * parts * tiles * max(in_channels, out_channels)
+            multiplies = 0.0
         else:
             efficiency = product_efficiency(min(tiles, 64), c, k)
-            multiplies += own * points * tiles * weights / efficiency
-        return Cost(multiplies, elements, tiles * prod(self.tiles.kernel), 30)
+            multiplies = own * points * tiles * weights / efficiency
+        runs = tiles * prod(self.tiles.kernel)
+        if is_short(self.sizes):
+            return Cost(multiplies + own * transforms, elements, runs, 30)
+        return Cost(multiplies, elements, runs, 30, transforms)
 
     @property
     def all_cells(self) -> tuple[slice, ...]:

@@ -17,6 +17,7 @@ from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrices, Matrix, kron
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import constant, device
+from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 
 # Each of many small products costs as much as so many runs of a copy.
@@ -44,7 +45,7 @@ class Winograd(PointTiles):
         return None
 
     @classmethod
-    def create(cls, problem: Problem, box: Shape, *, is_complex: bool) -> Self:
+    def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
         """Tiles of four outputs with three taps; of two where there are three axes."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
