@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import product
 from math import inf, prod
 
-from anyconv._algorithms import ALGORITHM_NAMES, algorithm_named
-from anyconv._block_sizes import Blocks, WorkspaceError, count_blocks, size_blocks
+from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
+from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
 from anyconv._costs import CPU, GPU
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
@@ -67,30 +67,36 @@ def _choose(
         refusal = chosen.refusal(problem)
         if refusal:
             raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
-        blocks = size_blocks(problem, operation, chosen, traits, limits)
-        return algorithm, "as asked", _estimate(problem, operation, traits, blocks)
+        return algorithm, "as asked", _estimate(problem, operation, chosen, traits, limits)
     times = {}
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
         chosen = algorithm_named(name, problem)
         if chosen.refusal(problem) is None:
-            try:
-                blocks = size_blocks(problem, operation, chosen, traits, limits)
-            except WorkspaceError:
-                continue
-            if blocks.workspace <= limits.workspace_bytes:  # a traced call has a single block
-                times[name] = _estimate(problem, operation, traits, blocks)
-    if not times:
-        return "taps", "the workspace holds no other", inf
+            times[name] = _estimate(problem, operation, chosen, traits, limits)
     name = min(times, key=lambda name: times[name])
+    if times[name] == inf:
+        return "taps", "the workspace holds no other", inf
+    times = {name: time for name, time in times.items() if time < inf}
     estimates = ", ".join(f"{name} {time / 1e6:.3g} ms" for name, time in times.items())
     return name, f"estimated {estimates}", times[name]
 
 
-def _estimate(problem: Problem, operation: Operation, traits: Traits, blocks: Blocks) -> float:
-    """The nanoseconds that an algorithm would take, blocks and workers considered."""
-    template = blocks.template
-    c, k = problem.in_channels, problem.out_channels
+def _estimate(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> float:
+    """The nanoseconds an algorithm would take, blocks and workers considered; inf if no room."""
+    try:
+        blocks = size_blocks(problem, operation, chosen, traits, limits)
+    except WorkspaceError:
+        return inf
+    if blocks.workspace > limits.workspace_bytes:  # of a traced call, which has a single block
+        return inf
+    template, c, k = blocks.template, problem.in_channels, problem.out_channels
     whole = template.resized(problem.geometry.output)
     cost = whole.cost(max(problem.images, 1), c, k)
     count = count_blocks(problem, template, blocks.images) * blocks.parts
