@@ -1,6 +1,6 @@
 """What an algorithm costs, and what a machine takes for it: the planner's two kinds of numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 
@@ -45,8 +45,10 @@ class Rates:
         )
 
 
-# One core of a processor: a matrix product of about 100 GFLOP/s, copies within the cache.
+# One core of a processor: a matrix product of about 100 GFLOP/s, copies within the cache; and
+# the same with vectors of 512 bits.
 CPU = Rates(multiply=0.02, byte=0.03, run=8.0, call=4000.0, step=0.16)
+WIDE_CPU = replace(CPU, multiply=0.0105)
 # A large GPU, from its data sheet: 50 TFLOP/s in single precision, 4 TB/s, launches of 10 us.
 GPU = Rates(multiply=4e-5, byte=2.5e-4, run=0.0, call=10_000.0, step=5e-4)
 

@@ -12,12 +12,13 @@ from math import inf, prod
 
 from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
 from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
-from anyconv._costs import CPU, GPU
+from anyconv._costs import CPU, GPU, WIDE_CPU, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
 from anyconv._plan import PhasePlan, Plan
 from anyconv._traits import Traits
 from anyconv._typing import Operation
+from anyconv._workers import has_wide_products
 
 # Below this many multiply-adds nothing is won by a transform.
 WORTH_A_TRANSFORM = 2**24
@@ -102,9 +103,15 @@ def _estimate(
     count = count_blocks(problem, template, blocks.images) * blocks.parts
     summed = 3 * template.weight_elements(c, k) * count if operation == "weight" else 0
     cost = cost._replace(elements=cost.elements + summed, calls=cost.calls * count)
-    rates = GPU if traits.runs == "gpu" else CPU
-    time = rates.nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
+    time = _rates(traits).nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
     return time / min(blocks.workers, count)
+
+
+def _rates(traits: Traits) -> Rates:
+    """What the machine that runs the call takes for its work."""
+    if traits.runs == "gpu":
+        return GPU
+    return WIDE_CPU if traits.runs == "workers" and has_wide_products() else CPU
 
 
 def _phase_plans(

@@ -50,6 +50,16 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+# The names that OpenBLAS gives to its kernels with vectors of 512 bits.
+_WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
+
+
+@cache
+def has_wide_products() -> bool:
+    """Whether NumPy's matrix product uses vectors of 512 bits."""
+    return any(found.get("architecture") in _WIDE_KERNELS for found in _controller().info())
+
+
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="anyconv")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import anyconv
 
@@ -157,6 +157,7 @@ class Environment:
     system: str
     python: str
     versions: dict[str, str]
+    products: str = ""  # the kernels that NumPy's matrix products use
 
     @classmethod
     def here(cls, threads: int) -> Environment:
@@ -170,6 +171,7 @@ class Environment:
             system=platform.system(),
             python=platform.python_version(),
             versions=_versions(),
+            products=_products(),
         )
 
 
@@ -215,6 +217,11 @@ def finish(
 
 def parser(description: str | None, *, repeat: int = 5) -> argparse.ArgumentParser:
     """The options that all benchmarks have."""
+    if kernels := os.environ.get("OPENBLAS_CORETYPE"):
+        # It binds NumPy's matrix products, but not the peers', who choose for the processor.
+        print(
+            f"OPENBLAS_CORETYPE={kernels} is set: NumPy's products may be slower", file=sys.stderr
+        )
     made = argparse.ArgumentParser(
         description=(description or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -230,6 +237,12 @@ def _command() -> str:
     script = Path(sys.argv[0]).name
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     return shlex.join(["python", f"benchmarks/{script}", *words])
+
+
+def _products() -> str:
+    """The kernels that NumPy's matrix products use."""
+    libraries = threadpool_info()
+    return next((str(found["architecture"]) for found in libraries if "architecture" in found), "")
 
 
 def _commit() -> str:

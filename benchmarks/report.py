@@ -43,6 +43,8 @@ def section(path: Path, results: Results) -> str:
     settings = [str(results.settings[n]) for n in ("backend", "dtype") if n in results.settings]
     heading = f"### {' '.join([results.benchmark, *settings])}".replace("_", " ")
     device = here.accelerator or f"{here.processor}, {here.threads} threads"
+    if here.products and not here.accelerator:
+        device += f", NumPy's products by OpenBLAS for {here.products}"
     versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
     parts = [heading]
     # The shorter table first: sums before what they sum up.
