@@ -11,6 +11,8 @@ worker sees it, beside all threads. Prints the figures, and the constants of `an
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,8 @@ from _backends import Array, Backend, choose
 from _common import finish, measure, parser, threads
 from _peaks import copy_bandwidth, product_rate
 from _tables import seconds, show
+
+from anyconv._algorithms._fft_sizes import steps
 
 # rows, inner size, columns: outputs x (taps * channels in) x channels out of common layers
 PRODUCTS = (
@@ -105,17 +109,20 @@ def runs(backend: Backend, dtype: str, repeat: int) -> list[dict[str, Any]]:
 
 
 def transforms(backend: Backend, dtype: str, repeat: int, few: slice) -> list[dict[str, Any]]:
-    """Points in a second times log2 of the points, of real transforms over two axes."""
+    """Steps in a second, as the cost model counts them, of real transforms over two axes."""
     if dtype in ("float16", "bfloat16"):
         return []
     rows = []
     rng = np.random.default_rng(0)
-    for size in (16, 32, 64, 128)[few]:
-        x = backend.asarray(rng.standard_normal((64, size, size)), dtype)
-        taken = _seconds(backend, lambda x: backend.xp.fft.rfftn(x, axes=(1, 2)), (x,), repeat)
-        points = 64 * size * size
-        rate = points * np.log2(size * size) / taken
-        rows.append({"what": f"64 of {size}x{size}", "kind": "transform", "rate": float(rate)})
+    for size in (64, 96, 144, 288)[few]:
+        count = max(2**18 // size**2, 1)
+        x = backend.asarray(rng.standard_normal((count, size, size)), dtype)
+        taken = _seconds(
+            backend, lambda x: backend.xp.fft.rfftn(x, axes=(1, 2), norm="ortho"), (x,), repeat
+        )
+        rate = count * steps((size, size), (size, size)) / 2 / taken
+        what = f"{count} of {size}x{size}"
+        rows.append({"what": what, "kind": "transform", "rate": float(rate)})
     return rows
 
 
@@ -157,11 +164,13 @@ def constants(rows: list[dict[str, Any]], item: int) -> dict[str, float]:
     )
     byte, run = np.linalg.lstsq(design, np.ones(len(measured)), rcond=None)[0]
     calls = [row["seconds"] for row in rows if row["kind"] == "call"]
+    rates = [row["rate"] for row in rows if row["kind"] == "transform"]
     found = {
         "multiply": 1e9 / best,
         "byte": 1e9 * float(byte),
         "run": 1e9 * max(float(run), 0.0),
         "call": 1e9 * max(calls),
+        "step": 1e9 / statistics.median(rates) if rates else math.nan,
     }
     for side in ("rows", "inner", "columns"):
         of_side = [r for r in rows if r["kind"] == "thin" and r["what"].startswith(side)]
@@ -209,7 +218,7 @@ def main() -> int:
         for used, entry in found.items():
             values = {name: f"{value:.3g}" for name, value in entry["constants"].items()}
             rates = ", ".join(
-                f"{name}={values[name]}" for name in ("multiply", "byte", "run", "call")
+                f"{name}={values[name]}" for name in ("multiply", "byte", "run", "call", "step")
             )
             halves = ", ".join(f"{n} {values[f'half_{n}']}" for n in ("rows", "inner", "columns"))
             print(f"# {backend.name}, {options.dtype}, threads: {used}\nRates({rates})")
@@ -224,7 +233,7 @@ def _rate(row: dict[str, Any]) -> str:
     if "seconds" in row:
         return seconds(row["seconds"])
     units = dict.fromkeys(("product", "batched product", "thin"), "G multiply-adds/s")
-    unit = units.get(row["kind"], "G points log points/s" if row["kind"] == "transform" else "GB/s")
+    unit = units.get(row["kind"], "G steps/s" if row["kind"] == "transform" else "GB/s")
     return f"{row['rate'] / 1e9:.2f} {unit}"
 
 
