@@ -46,7 +46,7 @@ def run_forward(
         (block,) = plan.blocks
         return _as(_outputs(block, x, weights[0], bias, xp=xp), x.dtype, xp=xp)
     shape = (p.images, *p.geometry.output, p.out_channels)
-    if channels_first and plan.template.writes_by_channel:
+    if channels_first and plan.template.lies_channels_first:
         y = xp.empty((shape[0], shape[-1], *shape[1:-1]), dtype=x.dtype, device=device(x))
         y = xp.moveaxis(y, 1, -1)
     else:

@@ -119,14 +119,15 @@ class Plan:
 
     @cached_property
     def writes_in_place(self) -> bool:
-        """Whether each block's outputs can be written where they belong, by channels or rows."""
-        if self.traits.product_bytes != self.traits.element_bytes:
+        """Whether each block's outputs can be written where they belong."""
+        into = self.template.writes_into
+        if into == "nothing" or self.traits.product_bytes != self.traits.element_bytes:
             return False
-        if self.template.writes_by_channel:
+        if into == "slices":
             return True
-        if not self.template.output_is_reshape or self.problem.groups > 1:
+        if self.problem.groups > 1:
             return False
-        # Rows, that a product may be written into, must be contiguous.
+        # A product is written into rows that are contiguous.
         sizes = (self.problem.images, *self.problem.geometry.output)
         box = (self.images_per_block, *self.template.windows.output)
         partial = [axis for axis, (b, size) in enumerate(zip(box, sizes, strict=True)) if b < size]

@@ -370,7 +370,7 @@ def test_products_are_written_in_place_only_into_contiguous_rows(request):
     if plan is None:
         return
     for step in [step.plan for step in plan.rewritten] or [plan]:
-        if step.writes_in_place and not step.template.writes_by_channel:
+        if step.writes_in_place and step.template.writes_into == "rows":
             p = step.problem
             y = np.empty((p.images, *p.geometry.output, p.out_channels), dtype=np.int8)
             assert all(y[block.outputs].flags.c_contiguous for block in step.blocks)

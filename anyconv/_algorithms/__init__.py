@@ -5,9 +5,10 @@ from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_short import ShortFft
 from anyconv._algorithms._fft_sizes import cheapest_tile, is_short
 from anyconv._algorithms._fft_thin import ThinFft
+from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms.gemm import Gemm
-from anyconv._algorithms.taps import DepthwiseTaps, Taps
+from anyconv._algorithms.taps import Taps
 from anyconv._algorithms.winograd import Winograd
 from anyconv._geometry import Problem
 

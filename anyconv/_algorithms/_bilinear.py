@@ -15,7 +15,7 @@ An algorithm sees a convolution without padding: `x (n, *reach, groups * c)`,
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Problem, Windows
@@ -32,10 +32,10 @@ class Algorithm(ABC):
     groups: int
 
     name: ClassVar[str]
-    # Whether A is a mere reshape, so that a product may be written where the output lies.
-    output_is_reshape: ClassVar[bool] = False
+    # Where `forward_into` may write: into contiguous rows only, into any slice, or nowhere.
+    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "nothing"
     # Whether outputs come a few channels at a time, and had better lie so.
-    writes_by_channel: ClassVar[bool] = False
+    lies_channels_first: ClassVar[bool] = False
     # Whether the adjoint in the input takes no longer than the map itself.
     folds_as_fast: ClassVar[bool] = False
 
@@ -134,9 +134,8 @@ class Algorithm(ABC):
         return self.output(total, x.shape[0], xp=xp)
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
-        """The same, multiplied straight into contiguous rows y where A is a reshape alone."""
-        (data,) = self.data(x, xp=xp)
-        xp.matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])))
+        """The same, written into y, as `writes_into` allows."""
+        y[...] = self.forward(x, weights, xp=xp)
 
     def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The gradient of one slab, from the block's output gradient."""

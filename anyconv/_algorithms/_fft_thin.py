@@ -12,7 +12,7 @@ is kept that is not needed any more, and of the weight only the taps are.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod, sqrt
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._fft_long import LongFft
@@ -29,7 +29,8 @@ from anyconv._windows import fold, unfold
 class ThinFft(LongFft):
     """Spectra multiplied point by point, a few lanes at a time."""
 
-    writes_by_channel: ClassVar[bool] = True
+    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "slices"
+    lies_channels_first: ClassVar[bool] = True
     folds_as_fast: ClassVar[bool] = True
     # The points of all lanes held at once, at least one lane's; all if None.
     most_points: int | None = None

@@ -6,7 +6,7 @@ processing", 2006.
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
 from anyconv._costs import Cost, product_efficiency
@@ -19,7 +19,7 @@ class Gemm(Algorithm):
     """B unfolds windows, G and A only reshape."""
 
     name: ClassVar[str] = "gemm"
-    output_is_reshape: ClassVar[bool] = True
+    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "rows"
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -48,6 +48,11 @@ class Gemm(Algorithm):
             return Cost(copies * k / efficiency, rows * out_channels, 0, 1)
         row = self.windows.kernel[-1] if self.windows.dilation[-1] == 1 and self.groups == 1 else 1
         return Cost(copies * k / efficiency, 3 * copies, copies / (row * c), 4)
+
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
+        """The same, multiplied straight into contiguous rows y."""
+        (data,) = self.data(x, xp=xp)
+        xp.matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])))
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """Windows as rows, `(n, *input, g * c) -> (g, rows, taps * c)`."""

@@ -1,14 +1,13 @@
 """`taps`: one strided slice and one matrix product for each position in the kernel, then a sum.
 
-No window is ever copied whole, so the workspace does not grow with the kernel. Where each channel
-is convolved apart (depthwise), the matrices have a single row and the product is elementwise.
+No window is ever copied whole, so the workspace does not grow with the kernel.
 """
 
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import ClassVar
 
-from anyconv._algorithms._bilinear import Algorithm, conjugate, join_groups, split_groups
+from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
 from anyconv._namespace import add_at, device
@@ -82,79 +81,3 @@ class Taps(Algorithm):
     def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
         """`(n, *output, g * k) -> (g, rows, k)`."""
         return split_groups(y, self.groups, xp=xp)
-
-
-class DepthwiseTaps(Algorithm):
-    """`taps` for one input channel a group: `(rows, g, 1) * (1, g, k) -> (rows, g, k)`."""
-
-    name: ClassVar[str] = "taps"
-
-    @classmethod
-    def refusal(cls, problem: Problem) -> str | None:
-        """Only channels that are convolved apart."""
-        return None if problem.is_depthwise else "it is not depthwise"
-
-    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
-        """One tap's products and their sum."""
-        return 3 * images * prod(self.windows.output) * out_channels
-
-    def weight_elements(self, in_channels: int, out_channels: int) -> int:
-        """As many as the weights."""
-        return self.windows.taps * out_channels
-
-    def _outputs(self, images: int) -> tuple[int, ...]:
-        return (images, *self.windows.output)
-
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
-        """For each tap a product and a sum, element by element."""
-        taps, outputs = self.windows.taps, images * prod(self.windows.output) * out_channels
-        return Cost(0, 4 * taps * outputs, taps * outputs / out_channels, 4 * taps)
-
-    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
-        """The inputs under each tap, `(n, *input, g) -> (n, *output, g, 1)`."""
-        return (x[(slice(None), *tap, ...)][..., None] for tap in self.windows.tap_slices)
-
-    def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
-        """Each tap's share added back."""
-        x = None
-        for tap, term in zip(self.windows.tap_slices, terms, strict=True):
-            if x is None:
-                shape = (images, *self.windows.input, self.groups)
-                x = xp.zeros(shape, dtype=term.dtype, device=device(term))
-            x = add_at(x, (slice(None), *tap, ...), term[..., 0], xp=xp)
-        return x
-
-    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
-        """Each tap's factors, `(*kernel, 1, g * k) -> (g, k)`."""
-        w = xp.reshape(w, (self.windows.taps, self.groups, w.shape[-1] // self.groups))
-        return [w[tap, ...] for tap in range(w.shape[0])]
-
-    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
-        """`(g, k) -> (*kernel, 1, g * k)`."""
-        k = terms[0].shape[0] * terms[0].shape[1]
-        return xp.reshape(xp.stack(list(terms)), (*self.windows.kernel, 1, k))
-
-    def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
-        """`(n, *output, g, k) -> (n, *output, g * k)`."""
-        return xp.reshape(m, (*self._outputs(images), m.shape[-2] * m.shape[-1]))
-
-    def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
-        """`(n, *output, g * k) -> (n, *output, g, k)`."""
-        return xp.reshape(y, (*y.shape[:-1], self.groups, y.shape[-1] // self.groups))
-
-    def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
-        """Elementwise, `(..., g, 1) * (g, k) -> (..., g, k)`."""
-        return data * weight
-
-    def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
-        """`sum_k m * conj(weight) -> (..., g, 1)`."""
-        products = m * conjugate(weight, xp=xp)
-        return products if products.shape[-1] == 1 else xp.sum(products, axis=-1, keepdims=True)
-
-    def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
-        """`sum_rows conj(data) * m -> (g, k)`, summed by a product with ones, as exact as any."""
-        products = conjugate(data, xp=xp) * m
-        groups, k = products.shape[-2:]
-        rows = xp.reshape(products, (-1, groups * k))
-        ones = xp.ones((1, rows.shape[0]), dtype=rows.dtype, device=device(rows))
-        return xp.reshape(xp.matmul(ones, rows), (groups, k))
