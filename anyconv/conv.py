@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from anyconv._arguments import LAYOUTS, check_floating, choice, known_shape, shape
-from anyconv._conv_arguments import conv_call
+from anyconv._conv_arguments import conv_call, conv_options
 from anyconv._conv_kernels import (
     bias_gradient,
     check_bias,
@@ -119,17 +119,8 @@ def conv_forward(
     """
     xp = common_namespace(x=x, w=w) if b is None else common_namespace(x=x, w=w, b=b)
     check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-    )
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
+    call = conv_call(known_shape("x", x), known_shape("w", w), options)
     check_bias(b, call.problem.out_channels)
     return over_batch(forward, call, [x], [w] if b is None else [w, b], call.y_shape, xp=xp)
 
@@ -196,17 +187,8 @@ def conv_backward(
     """
     xp = common_namespace(dy=dy, x=x, w=w)
     check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-    )
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
+    call = conv_call(known_shape("x", x), known_shape("w", w), options)
     check_dy(dy, call.y_shape)
     channels_axis = -1 if layout == "channels_last" else -call.rank - 1
     return ConvGradients(
@@ -271,17 +253,9 @@ def conv_backward_input(
     """
     xp = common_namespace(dy=dy, w=w)
     check_floating("dy", xp, dy.dtype, what="convolution")
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
-        shape("input_shape", input_shape),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-        x_name="input_shape",
+        shape("input_shape", input_shape), known_shape("w", w), options, x_name="input_shape"
     )
     check_dy(dy, call.y_shape)
     return over_batch(input_gradient, call, [dy], [w], call.x_shape, xp=xp)
@@ -341,17 +315,9 @@ def conv_backward_weight(
     """
     xp = common_namespace(dy=dy, x=x)
     check_floating("x", xp, x.dtype, what="convolution")
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
-        known_shape("x", x),
-        shape("weight_shape", weight_shape),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-        w_name="weight_shape",
+        known_shape("x", x), shape("weight_shape", weight_shape), options, w_name="weight_shape"
     )
     check_dy(dy, call.y_shape)
     return over_batch(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from anyconv._arguments import check_floating, choice, shape
-from anyconv._conv_arguments import conv_call
+from anyconv._conv_arguments import conv_call, conv_options
 from anyconv._namespace import dtype_of_name, namespace_of_name
 from anyconv._options import current_options
 from anyconv._plan import Plan
@@ -76,16 +76,11 @@ def plan_conv(
     kind = dtype_of_name(dtype, xp=xp)
     check_floating("dtype", xp, kind, what="convolution")
     choice("operation", operation, ("forward", "input", "weight"))
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
         shape("x_shape", x_shape),
         shape("w_shape", w_shape),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
+        options,
         x_name="x_shape",
         w_name="w_shape",
     )

@@ -22,7 +22,7 @@ from anyconv._geometry import Pairs, WindowGeometry
 from anyconv._images import by_images
 from anyconv._layout import from_canonical, join_shape, split_shape, to_canonical
 from anyconv._namespace import common_namespace, device
-from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank
+from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank, window_options
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, PaddingMode, Shape
 from anyconv._windows import add_slab, pad_adjoint, slab
 from anyconv._windows import fold as fold_windows
@@ -89,15 +89,8 @@ def unfold(
            [2, 3]])
     """
     xp = common_namespace(x=x)
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=numbers("stride", stride, minimum=1),
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=False,
-        layout=layout,
-    )
+    options = window_options(kernel_size, stride, padding, dilation, layout)
+    call = pool_call(known_shape("x", x), options)
     return over_batch(_unfold, call, [x], [], _windows_shape(call), xp=xp)
 
 
@@ -165,14 +158,12 @@ def fold(
         )
     batch = found[: len(found) - 2 * rank - 1]
     channels = found[-1] if layout == "channels_last" else found[len(batch)]
+    options = window_options(
+        per_axis("kernel_size", kernel, rank), stride, padding, dilation, layout
+    )
     call = pool_call(
         join_shape(batch, per_axis("output_size", size, rank), channels, layout),
-        per_axis("kernel_size", kernel, rank),
-        stride=numbers("stride", stride, minimum=1),
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=False,
-        layout=layout,
+        options,
         name="windows",
     )
     check_shape("windows", found, _windows_shape(call), "the shape that `unfold` gives")

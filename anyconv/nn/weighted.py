@@ -79,9 +79,10 @@ class Conv(Layer):
             "padding_mode": padding_mode,
             "layout": layout,
         }
-        self.parameters = _conv_parameters(
-            in_channels, out_channels, kernel_size, groups, layout, bias, initializer, rng
-        )
+        w = _first_weight(in_channels, out_channels, kernel_size, groups, layout, initializer, rng)
+        self.parameters = {"w": w}
+        if bias:
+            self.parameters["b"] = np.zeros(out_channels, dtype=np.float32)
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return ``anyconv.conv_forward(x, w, b)``."""
@@ -164,9 +165,8 @@ class ConvTranspose(Layer):
             "layout": layout,
         }
         # The weight is that of the convolution which maps this layer's output to its input.
-        self.parameters = _conv_parameters(
-            out_channels, in_channels, kernel_size, groups, layout, False, initializer, rng
-        )
+        w = _first_weight(out_channels, in_channels, kernel_size, groups, layout, initializer, rng)
+        self.parameters = {"w": w}
         if bias:
             self.parameters["b"] = np.zeros(out_channels, dtype=np.float32)
 
@@ -249,17 +249,16 @@ class Dense(Layer):
         return dy @ self.parameters["w"].T if input_gradient else None
 
 
-def _conv_parameters(
+def _first_weight(
     in_channels: int,
     out_channels: int,
     kernel_size: int | Sequence[int],
     groups: int,
     layout: Layout,
-    bias: bool,
     initializer: Initializer,
     rng: np.random.Generator | int | None,
-) -> dict[str, Array]:
-    """Return first values of a convolution's weight, in the shape its layout asks for, and bias."""
+) -> np.ndarray[Any, Any]:
+    """Return first values of a convolution's weight, in the shape its layout asks for."""
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise ValueError(
             f"`groups` must divide the {in_channels} input and {out_channels} output channels, "
@@ -269,13 +268,9 @@ def _conv_parameters(
     channels = in_channels // groups
     last = layout == "channels_last"
     shape = (*kernel, channels, out_channels) if last else (out_channels, channels, *kernel)
-    w = initializer(
+    return initializer(
         np.random.default_rng(rng),
         shape,
         fan_in=channels * prod(kernel),
         fan_out=out_channels // groups * prod(kernel),
     )
-    parameters: dict[str, Array] = {"w": w}
-    if bias:
-        parameters["b"] = np.zeros(out_channels, dtype=np.float32)
-    return parameters
