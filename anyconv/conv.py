@@ -10,7 +10,7 @@ an adjoint: with the inner product that conjugates its first factor,
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from anyconv._arguments import LAYOUTS, check_floating, choice, known_shape, shape
+from anyconv._arguments import LAYOUTS, check_floating, check_sizes, choice, known_shape, shape
 from anyconv._conv_arguments import conv_call, conv_options
 from anyconv._conv_kernels import (
     bias_gradient,
@@ -329,9 +329,9 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     Parameters
     ----------
     dy : array, (*batch, *output, C_out)
-        The gradient of the output, with one spatial axis or more. Channels first: (*batch, C_out,
-        *output); there the channels axis is the second, so one batch axis is taken for granted
-        where the array has three axes or more, and none where it has two.
+        The gradient of the output, with any number of batch axes. Channels first the shape does not
+        say which axis holds the channels, so one batch axis is taken for granted: (batch, C_out,
+        *output); or none where there are two axes, (C_out, output).
     layout : {"channels_last", "channels_first"}
         Where the channels axis is.
 
@@ -345,11 +345,16 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     TypeError
         If dy is of integers or of no array library.
     ValueError
-        If dy has fewer than two axes.
+        If dy has fewer than two axes or no channels.
 
     See Also
     --------
-    conv_backward : which knows the number of spatial axes, so any number of batch axes.
+    conv_backward : knows the number of spatial axes from w, so it takes any number of batch axes in
+        either layout.
+
+    Notes
+    -----
+    Channels first with other batch axes: move the channels, and say ``"channels_last"``.
 
     References
     ----------
@@ -361,6 +366,9 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     >>> from anyconv import conv_backward_bias
     >>> conv_backward_bias(np.ones((8, 14, 14, 2)))
     array([1568., 1568.])
+    >>> image = np.ones((2, 14, 14))  # channels first, no batch axis
+    >>> conv_backward_bias(np.moveaxis(image, 0, -1))
+    array([196., 196.])
     """
     xp = common_namespace(dy=dy)
     check_floating("dy", xp, dy.dtype, what="convolution")
@@ -369,4 +377,5 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     if len(sizes) < 2:
         raise ValueError(f"`dy` must have a spatial and a channels axis, got shape {sizes}")
     channels_axis = -1 if layout == "channels_last" else min(len(sizes) - 2, 1)
+    check_sizes("dy", sizes, [channels_axis])
     return bias_gradient(dy, channels_axis, xp=xp)

@@ -95,7 +95,10 @@ class Conv(Layer):
         x, w = self._recall(), self.parameters["w"]
         self.gradients = {"w": anyconv.conv_backward_weight(dy, x, w.shape, **self.options)}
         if "b" in self.parameters:
-            self.gradients["b"] = anyconv.conv_backward_bias(dy, layout=self.options["layout"])
+            # With one batch axis, which the bias's gradient needs where the channels are first.
+            image = dy.shape[1 - w.ndim :]
+            rows = namespace_of(dy).reshape(dy, (prod(dy.shape[: 1 - w.ndim]), *image))
+            self.gradients["b"] = anyconv.conv_backward_bias(rows, layout=self.options["layout"])
         if not input_gradient:
             return None
         return anyconv.conv_backward_input(dy, w, x.shape, **self.options)
