@@ -240,7 +240,7 @@ def test_options_and_plan_take_what_the_documentation_says():
         parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in list(parameters)[2:]
     )
     convolution = set(inspect.signature(anyconv.conv_forward).parameters) - {"x", "w", "b"}
-    assert convolution | {"dtype", "namespace"} <= set(parameters)
+    assert convolution | {"dtype", "namespace", "device"} <= set(parameters)
 
 
 def test_every_public_name_is_documented():
