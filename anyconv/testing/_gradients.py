@@ -1,44 +1,37 @@
-"""Checks of adjoints and gradients, for layers of your own, on any array library."""
+"""The gradients of a layer against finite differences.
+
+For all directions d, as h goes to zero:
+
+    Re <(f(x + h d) - f(x - h d)) / 2h, dy>  ->  Re <d, dx>
+
+One random direction finds a wrong gradient with probability one, whatever the size of the array.
+"""
 
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import array_api_compat
 import numpy as np
 
-from anyconv._typing import Array, DType, Namespace
+from anyconv._namespace import array_namespace
+from anyconv._typing import Array, Namespace
+from anyconv.testing._arrays import (
+    conjugate,
+    double,
+    drawn_like,
+    expected_rounding,
+    has_double,
+    inner_product,
+    is_complex,
+    is_inexact,
+    norm,
+    relative_error,
+    root_mean_square,
+)
 
-__all__ = ["AdjointCheck", "GradientCheck", "check_adjoint", "check_gradients"]
-
-# Everything rests on two identities, with the inner product <a, b> = sum(conj(a) * b):
-#
-#   adjoint     <A x, y> = <x, A* y>                                       for all x and y
-#   gradient    Re <(f(x + h d) - f(x - h d)) / 2h, dy>  ->  Re <d, dx>    for all directions d
-#
-# One random direction finds a wrong gradient with probability one, whatever the size of the array.
-
-_EXACT_BELOW = 2**53  # whole numbers up to here, and their sums, are exact in float64
-_UNITS_OF_ROUNDING = 100  # tolerated errors are this many times the dtype's epsilon
-_FINITE_DIFFERENCE_RTOL = 1e-6  # what central differences in float64 are good for
+_RTOL = 1e-6  # what central differences in float64 are good for
 _DIAGNOSIS_RTOL = 1e-3  # what tells a factor or a conjugate from chance
-
-
-class AdjointCheck(NamedTuple):
-    """Both sides of the adjoint identity, and how far they are apart.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from anyconv.testing import check_adjoint
-    >>> check_adjoint(lambda x: 2 * x, lambda y: 2 * y, np.ones(3), np.ones(3)).forward_side
-    6.0
-    """
-
-    forward_side: complex  # <forward(x), y>
-    adjoint_side: complex  # <x, adjoint(y)>
-    relative_error: float  # of their difference, in units of the product of the norms
 
 
 class GradientCheck(NamedTuple):
@@ -57,123 +50,6 @@ class GradientCheck(NamedTuple):
     numerical: float  # by finite differences of `forward`
     analytical: float  # by `backward`
     relative_error: float  # of their difference, in units of the gradient's norm
-
-
-def check_adjoint(
-    forward: Callable[[Array], Array],
-    adjoint: Callable[[Array], Array],
-    x: Array,
-    y: Array | None = None,
-    *,
-    exact: bool = False,
-    rtol: float | None = None,
-    seed: int = 0,
-) -> AdjointCheck:
-    """Check that a linear map and its adjoint satisfy ``<forward(x), y> = <x, adjoint(y)>``.
-
-    The inner product is `numpy.vdot`: it conjugates its first factor. So a complex adjoint needs
-    its conjugates.
-
-    Parameters
-    ----------
-    forward : callable
-        The linear map, ``forward(x) -> y``.
-    adjoint : callable
-        What should be its adjoint, ``adjoint(y) -> x``.
-    x : array
-        Where to check. Any namespace, device and numeric dtype.
-    y : array, optional
-        The same for the other side, with the shape of ``forward(x)``. By default drawn at random
-        (whole numbers from -4 to 4 if `exact`, else normal) in the dtype of ``forward(x)``.
-    exact : bool, default False
-        Demand equality without any tolerance. `x` and `y` must then hold whole numbers, small
-        enough that no sum rounds in their dtype.
-    rtol : float, optional
-        The tolerated error over ``max(|forward(x)| |y|, |x| |adjoint(y)|)``, norms being
-        Euclidean. By default 100 times the epsilon of the coarsest dtype involved.
-    seed : int, default 0
-        Of NumPy's generator, for a `y` that is not given.
-
-    Returns
-    -------
-    AdjointCheck
-        Both inner products and the relative error.
-
-    Raises
-    ------
-    AssertionError
-        If the two sides differ, or ``adjoint(y)`` has not the shape of `x`.
-    TypeError
-        If something that should be an array is not one.
-    ValueError
-        If `y` has not the shape of ``forward(x)``, or `exact` is asked of numbers that are not
-        whole, or too large to be summed exactly.
-
-    See Also
-    --------
-    check_gradients : The same for layers that are not linear, or linear in each of their arguments.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from anyconv.testing import check_adjoint
-    >>> x = np.asarray([1.0, 2.0, 4.0])
-    >>> difference = lambda x: x[1:] - x[:-1]
-    >>> adjoint = lambda y: np.pad(y, (1, 0)) - np.pad(y, (0, 1))
-    >>> check_adjoint(difference, adjoint, x, np.asarray([3.0, 5.0]), exact=True)
-    AdjointCheck(forward_side=13.0, adjoint_side=13.0, relative_error=0.0)
-
-    A sign is wrong:
-
-    >>> check_adjoint(difference, lambda y: -adjoint(y), x, np.asarray([3.0, 5.0]))
-    Traceback (most recent call last):
-      ...
-    AssertionError: `adjoint` is not the adjoint of `forward`:
-      <forward(x), y> = 13
-      <x, adjoint(y)> = -13
-      relative error 0.92, tolerated 2.2e-14
-      the sign is wrong
-    """
-    xp = _namespace(x=x)
-    image = forward(x)
-    _namespace(**{"forward(x)": image})
-    if y is None:
-        y = _drawn_like(image, image.dtype, np.random.default_rng(seed), xp, whole=exact)
-    _namespace(x=x, y=y)
-    if y.shape != image.shape:
-        raise ValueError(
-            f"`y` must have the shape of `forward(x)`, {tuple(image.shape)}, got {tuple(y.shape)}"
-        )
-    preimage = adjoint(y)
-    _namespace(**{"adjoint(y)": preimage})
-    if preimage.shape != x.shape:
-        raise AssertionError(
-            f"`adjoint(y)` must have the shape of `x`, {tuple(x.shape)}, "
-            f"got {tuple(preimage.shape)}"
-        )
-
-    left, right = _inner(image, y, xp), _inner(x, preimage, xp)
-    scale = max(_norm(image, xp) * _norm(y, xp), _norm(x, xp) * _norm(preimage, xp))
-    rounding = _rounding(x, y, image, preimage, xp=xp)
-    tolerated = rounding if rtol is None else rtol
-    if exact:
-        _require_whole_numbers(scale, xp, x=x, y=y)
-        tolerated = 0.0
-    error = _relative(abs(left - right), scale)
-    if not error <= tolerated:  # so that NaN fails
-        transposed = _inner(x, _conj(preimage, xp), xp) - _inner(image, _conj(y, xp), xp)
-        hint = ""
-        if abs(left + right) <= rounding * scale:
-            hint = "\n  the sign is wrong"
-        elif abs(transposed) <= rounding * scale < abs(left - right):
-            hint = "\n  it is the transpose: the adjoint of a complex map conjugates its factors"
-        raise AssertionError(
-            "`adjoint` is not the adjoint of `forward`:\n"
-            f"  <forward(x), y> = {_plain(left):.17g}\n"
-            f"  <x, adjoint(y)> = {_plain(right):.17g}\n"
-            f"  relative error {error:.2g}, tolerated {tolerated:.2g}{hint}"
-        )
-    return AdjointCheck(_plain(left), _plain(right), error)
 
 
 def check_gradients(
@@ -275,50 +151,50 @@ def check_gradients(
     names = _argument_names(forward, len(arrays))
     if not arrays:
         raise TypeError("check_gradients needs at least one array after `backward`, got none")
-    xp = _namespace(**dict(zip(names, arrays, strict=True)))
-    if not any(_is_inexact(array, xp) for array in arrays):
+    xp = array_namespace(**dict(zip(names, arrays, strict=True)))
+    if not any(is_inexact(array, xp) for array in arrays):
         raise TypeError("`arrays` must hold at least one real or complex array, got none to vary")
-    if not _has_double(xp):
+    if not has_double(xp):
         raise ValueError(
             "finite differences need float64, which this namespace does not offer; "
             "with JAX, set jax.config.update('jax_enable_x64', True)"
         )
 
     y = forward(*arrays, **options)
-    _namespace(**{"forward(...)": y})
+    array_namespace(**{"forward(...)": y})
     generator = np.random.default_rng(seed)
-    dy = _drawn_like(y, y.dtype, generator, xp)
+    dy = drawn_like(y, y.dtype, generator, xp)
     handed = arrays[: _required_arguments(backward, len(arrays))]
     gradients = _as_sequence(backward(dy, *handed, **options), len(arrays))
 
-    point = [_double(array, xp) if _is_inexact(array, xp) else array for array in arrays]
+    point = [double(array, xp) if is_inexact(array, xp) else array for array in arrays]
     # What rounding in `forward` adds to a derivative, however small the derivative itself.
-    noise = 4 * float(np.finfo(np.float64).eps) * _norm(y, xp) * _norm(dy, xp)
+    noise = 4 * float(np.finfo(np.float64).eps) * norm(y, xp) * norm(dy, xp)
 
     verdicts = []
     for i, (name, array, gradient) in enumerate(zip(names, arrays, gradients, strict=True)):
-        if gradient is None or not _is_inexact(array, xp):
+        if gradient is None or not is_inexact(array, xp):
             continue
         _require_gradient_of(array, gradient, name, xp)
-        h = step * max(1.0, _root_mean_square(array, xp))
+        h = step * max(1.0, root_mean_square(array, xp))
         derivatives = []
         for _ in range(directions):
-            d = _drawn_like(array, point[i].dtype, generator, xp)
+            d = drawn_like(array, point[i].dtype, generator, xp)
             ahead, behind = (
                 forward(*point[:i], moved, *point[i + 1 :], **options)
                 for moved in (point[i] + h * d, point[i] - h * d)
             )
             derivatives.append(
                 _Derivative(
-                    numerical=_inner(ahead - behind, dy, xp).real / (2 * h),
-                    analytical=_inner(d, gradient, xp).real,
-                    conjugated=_inner(d, _conj(gradient, xp), xp).real,
+                    numerical=inner_product(ahead - behind, dy, xp).real / (2 * h),
+                    analytical=inner_product(d, gradient, xp).real,
+                    conjugated=inner_product(d, conjugate(gradient, xp), xp).real,
                 )
             )
         tolerated = rtol
         if tolerated is None:
-            tolerated = max(_FINITE_DIFFERENCE_RTOL, _rounding(array, gradient, xp=xp))
-        verdicts.append(_judge(name, derivatives, _norm(gradient, xp), tolerated, noise / h))
+            tolerated = max(_RTOL, expected_rounding(array, gradient, xp=xp))
+        verdicts.append(_judge(name, derivatives, norm(gradient, xp), tolerated, noise / h))
 
     if not verdicts:
         raise ValueError("`backward` gave None for every array that can be varied: nothing checked")
@@ -354,7 +230,7 @@ def _judge(
     for numerical, analytical, _ in derivatives:
         scale = max(abs(numerical), abs(analytical), norm)
         difference = abs(numerical - analytical)
-        error = _relative(difference, scale)
+        error = relative_error(difference, scale)
         wrong = wrong or not difference <= rtol * scale + atol  # so that NaN is wrong
         if math.isnan(error) or error > worst.relative_error:
             worst = GradientCheck(name, numerical, analytical, error)
@@ -384,9 +260,6 @@ def _diagnosis(derivatives: list[_Derivative]) -> str:
         if all_near(it.analytical - factor * it.numerical for it in derivatives):
             return f": it is {factor + 0.0:.4g} times what it should be"
     return ""
-
-
-# ---- Callables and their arguments
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -427,113 +300,14 @@ def _as_sequence(result: Any, count: int) -> list[Any]:
 
 def _require_gradient_of(array: Array, gradient: Array, name: str, xp: Namespace) -> None:
     """Raise unless `gradient` can be the gradient of `array`."""
-    _namespace(**{f"gradient of {name}": gradient})
+    array_namespace(**{f"gradient of {name}": gradient})
     if gradient.shape != array.shape:
         raise AssertionError(
             f"the gradient of `{name}` must have its shape, {tuple(array.shape)}, "
             f"got {tuple(gradient.shape)}"
         )
-    if _is_complex(gradient, xp) and not _is_complex(array, xp):
+    if is_complex(gradient, xp) and not is_complex(array, xp):
         raise AssertionError(
             f"the gradient of `{name}` must be real as `{name}` is, got {gradient.dtype}: "
             "take its real part"
         )
-
-
-def _require_whole_numbers(scale: float, xp: Namespace, **arrays: Array) -> None:
-    """Raise unless an inner product of this size can be exact in float64."""
-    for name, array in arrays.items():
-        if _is_inexact(array, xp):
-            parts = (xp.real(array), xp.imag(array)) if _is_complex(array, xp) else (array,)
-            if not all(bool(xp.all(xp.round(part) == part)) for part in parts):
-                raise ValueError(f"`exact` needs whole numbers in `{name}`, got others")
-    if scale >= _EXACT_BELOW:
-        raise ValueError(
-            f"`exact` needs inner products below 2**53, these can reach {scale:.3g}: "
-            "take smaller numbers"
-        )
-
-
-# ---- Arrays
-
-
-def _namespace(**arrays: Array) -> Namespace:
-    """Return the one namespace of these arrays."""
-    for name, array in arrays.items():
-        if not array_api_compat.is_array_api_obj(array):
-            raise TypeError(f"`{name}` must be an array, got {type(array).__name__}")
-    return array_api_compat.array_namespace(*arrays.values())
-
-
-def _is_inexact(array: Array, xp: Namespace) -> bool:
-    return bool(xp.isdtype(array.dtype, ("real floating", "complex floating")))
-
-
-def _is_complex(array: Array, xp: Namespace) -> bool:
-    return bool(xp.isdtype(array.dtype, "complex floating"))
-
-
-def _has_double(xp: Namespace) -> bool:
-    return "float64" in xp.__array_namespace_info__().dtypes()
-
-
-def _double(array: Array, xp: Namespace) -> Array:
-    """Return the array in double precision, real or complex as it is."""
-    return xp.astype(array, xp.complex128 if _is_complex(array, xp) else xp.float64)
-
-
-def _conj(array: Array, xp: Namespace) -> Array:
-    return xp.conj(array) if _is_complex(array, xp) else array
-
-
-def _inner(a: Array, b: Array, xp: Namespace) -> complex:
-    """Return ``<a, b> = sum(conj(a) * b)``, summed in the widest complex dtype there is."""
-    widest = xp.complex128 if _has_double(xp) else xp.complex64
-    return complex(xp.sum(xp.conj(xp.astype(a, widest)) * xp.astype(b, widest)))
-
-
-def _norm(array: Array, xp: Namespace) -> float:
-    return math.sqrt(_inner(array, array, xp).real)
-
-
-def _root_mean_square(array: Array, xp: Namespace) -> float:
-    return _norm(array, xp) / math.sqrt(max(1, math.prod(array.shape)))
-
-
-def _rounding(*arrays: Array, xp: Namespace) -> float:
-    """Return the error to expect of sums in the coarsest dtype of these."""
-    epsilons = [float(xp.finfo(array.dtype).eps) for array in arrays if _is_inexact(array, xp)]
-    return _UNITS_OF_ROUNDING * max(epsilons, default=0.0)
-
-
-def _drawn_like(
-    array: Array,
-    dtype: DType,
-    generator: np.random.Generator,
-    xp: Namespace,
-    *,
-    whole: bool = False,
-) -> Array:
-    """Draw normal numbers, or whole ones from -4 to 4; complex ones for a complex array."""
-
-    def draw() -> Any:
-        if whole:
-            return generator.integers(-4, 5, size=array.shape).astype(np.float64)
-        return generator.normal(size=array.shape)
-
-    values = draw() + 1j * draw() if _is_complex(array, xp) else draw()
-    return xp.astype(xp.asarray(np.asarray(values), device=array_api_compat.device(array)), dtype)
-
-
-# ---- Numbers
-
-
-def _relative(difference: float, scale: float) -> float:
-    if difference == 0:
-        return 0.0
-    return difference / scale if scale > 0 else math.inf
-
-
-def _plain(number: complex) -> complex:
-    """Return a number without the imaginary part that a real one has not."""
-    return number if number.imag else number.real
