@@ -12,13 +12,12 @@ from anyconv._arguments import (
     check_outputs,
     check_padding_mode,
     check_sizes,
-    choice,
-    integer,
     numbers,
     padding_pairs,
     padding_spec,
     per_axis,
 )
+from anyconv._checks import choice, integer
 from anyconv._geometry import (
     Pairs,
     Problem,

@@ -10,11 +10,9 @@ from anyconv._arguments import (
     LAYOUTS,
     Numbers,
     PaddingSpec,
-    boolean,
     check_outputs,
     check_shape,
     check_sizes,
-    choice,
     known_shape,
     numbers,
     padding_pairs,
@@ -22,6 +20,7 @@ from anyconv._arguments import (
     per_axis,
 )
 from anyconv._axis_windows import AxisWindows
+from anyconv._checks import boolean, choice
 from anyconv._geometry import WindowGeometry, output_size
 from anyconv._layout import join_shape, split_shape
 from anyconv._typing import Array, Shape

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
-from anyconv._arguments import boolean, check_floating, known_shape, shape
+from anyconv._arguments import check_floating, known_shape
+from anyconv._checks import boolean, shape
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import accumulator, common_namespace, device, divide

@@ -2,10 +2,10 @@
 
 from functools import partial
 from math import inf
-from numbers import Real
 from typing import Any
 
 from anyconv._arguments import check_real_floating, known_shape
+from anyconv._checks import number
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import common_namespace
@@ -161,8 +161,6 @@ def _power(x: Array, p: float, *, xp: Namespace) -> Array:
 
 
 def _exponent(p: Any) -> float:
-    if isinstance(p, bool) or not isinstance(p, Real):
-        raise TypeError(f"`p` must be a number, got {p!r}")
-    if not 0 < float(p) < inf:
+    if not 0 < number("p", p) < inf:
         raise ValueError(f"`p` must be positive and finite, got {p!r}")
     return float(p)

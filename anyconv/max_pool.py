@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from anyconv._arguments import boolean, check_ordered, check_real_floating, choice, known_shape
+from anyconv._arguments import check_ordered, check_real_floating, known_shape
+from anyconv._checks import boolean, choice
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import common_namespace, index_dtype

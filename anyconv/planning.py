@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from anyconv._arguments import choice, shape
+from anyconv._checks import choice, shape
 from anyconv._conv_arguments import conv_call, conv_options
 from anyconv._namespace import dtype_of_name, is_kind, namespace_of_name
 from anyconv._options import current_options

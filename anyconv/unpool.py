@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import prod
 
-from anyconv._arguments import LAYOUTS, check_shape, choice, known_shape, numbers, per_axis
+from anyconv._arguments import LAYOUTS, check_shape, known_shape, numbers, per_axis
+from anyconv._checks import choice
 from anyconv._execute import over_batch
 from anyconv._layout import from_canonical, split_shape, to_canonical
 from anyconv._namespace import array_namespace, device, is_kind

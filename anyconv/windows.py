@@ -9,14 +9,13 @@ from anyconv._arguments import (
     PADDING_MODES,
     check_padding_mode,
     check_shape,
-    choice,
     explicit_pairs,
     known_shape,
     numbers,
     padding_spec,
     per_axis,
-    shape,
 )
+from anyconv._checks import choice, shape
 from anyconv._execute import over_batch
 from anyconv._geometry import Pairs, WindowGeometry
 from anyconv._images import by_images

@@ -31,6 +31,7 @@ FLOORS = {
     "_geometry": 0,
     "_axis_windows": 0,
     "_costs": 0,
+    "_checks": 0,
     "_namespace": 0,
     "_options": 1,
     "_layout": 1,
