@@ -93,7 +93,7 @@ def explicit_pairs(spec: int | tuple[int, ...] | Pairs, rank: int) -> Pairs:
 
 
 def check_outputs(
-    output: Shape, size: Shape, kernel: Shape, dilation: Shape, padding: Pairs
+    name: str, output: Shape, size: Shape, kernel: Shape, dilation: Shape, padding: Pairs
 ) -> None:
     """Refuse an axis on which no window fits."""
     for axis, (o, i, k, d, (before, after)) in enumerate(
@@ -101,7 +101,7 @@ def check_outputs(
     ):
         if o < 1:
             raise ValueError(
-                f"`x` is too small on spatial axis {axis}: the effective kernel size "
+                f"`{name}` is too small on spatial axis {axis}: the effective kernel size "
                 f"{d} * ({k} - 1) + 1 = {effective_kernel_size(k, d)} is larger than the padded "
                 f"input {i} + {before} + {after} = {i + before + after}"
             )
@@ -151,6 +151,12 @@ def check_real_floating(name: str, xp: Namespace, dtype: DType, *, what: str) ->
             f"{what} takes real floating dtypes, got `{name}` of {dtype}; convert it first, "
             f"for example with xp.astype({name}, xp.float32)"
         )
+
+
+def check_numeric(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
+    """Refuse dtypes that cannot be added."""
+    if not is_kind(xp, dtype, "numeric"):
+        raise TypeError(f"{what} takes numeric dtypes, got `{name}` of {dtype}")
 
 
 def check_ordered(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:

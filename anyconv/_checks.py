@@ -50,11 +50,11 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence | range) and not isinstance(value, str | bytes)
 
 
-def shape(name: str, value: Any) -> Shape:
+def shape(name: str, value: Any, *, minimum: int = 0) -> Shape:
     """A shape given by the caller."""
     if not is_sequence(value):
         raise TypeError(f"`{name}` must be a sequence of whole numbers, got {shown(value)}")
-    return tuple(integer(name, size, minimum=0) for size in value)
+    return tuple(integer(name, size, minimum=minimum) for size in value)
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:

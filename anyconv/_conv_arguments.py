@@ -133,7 +133,8 @@ def conv_call(
     if group_channels * groups != in_channels:
         raise ValueError(
             f"`{w_name}` must have C_in / groups = {in_channels} / {groups} = "
-            f"{in_channels // groups} input channels, got {group_channels} in shape {w_shape}"
+            f"{in_channels // groups} input channels, got {group_channels} in shape {w_shape} "
+            f"with `layout` {layout!r}"
         )
     strides = per_axis("stride", stride, rank)
     dilations = per_axis("dilation", dilation, rank)
@@ -142,7 +143,7 @@ def conv_call(
     output = tuple(
         output_size(*axis) for axis in zip(spatial, kernel, strides, dilations, pairs, strict=True)
     )
-    check_outputs(output, spatial, kernel, dilations, pairs)
+    check_outputs(x_name, output, spatial, kernel, dilations, pairs)
     mode_padding = None
     y_shape = join_shape(batch, output, out_channels, layout)
     if padding_mode != "zeros" and any(map(any, pairs)):

@@ -113,7 +113,7 @@ def pool_call(
         output_size(*axis, ceil_mode=ceil_mode)
         for axis in zip(spatial, kernel, strides, dilations, pairs, strict=True)
     )
-    check_outputs(output, spatial, kernel, dilations, pairs)
+    check_outputs(name, output, spatial, kernel, dilations, pairs)
     geometry = WindowGeometry(spatial, kernel, strides, dilations, pairs, output)
     call = PoolCall(batch, spatial, output, channels, layout, geometry)
     _check_windows(call, needs)

@@ -7,8 +7,10 @@ from typing import Any
 from anyconv._arguments import (
     LAYOUTS,
     PADDING_MODES,
+    check_numeric,
     check_padding_mode,
     check_shape,
+    check_sizes,
     explicit_pairs,
     known_shape,
     numbers,
@@ -123,7 +125,7 @@ def fold(
     Raises
     ------
     TypeError
-        If `windows` is no array; if an option is of the wrong kind.
+        If `windows` is no array of numbers; if an option is of the wrong kind.
     ValueError
         If sizes do not fit.
 
@@ -144,17 +146,21 @@ def fold(
     array([1., 2., 2., 1.])
     """
     xp = common_namespace(windows=windows)
+    check_numeric("windows", xp, windows.dtype, what="`fold`")
     choice("layout", layout, LAYOUTS)
     found = known_shape("windows", windows)
     size = numbers("output_size", output_size, minimum=1)
     kernel = numbers("kernel_size", kernel_size, minimum=1)
     given = next((value for value in (kernel, size) if isinstance(value, tuple)), None)
     rank = max((len(found) - 2) // 2, 1) if given is None else len(given)
-    if rank < 1 or len(found) < 2 * rank + 1:
+    if rank < 1:
+        raise ValueError("`kernel_size` must have one entry or more, got none")
+    if len(found) < 2 * rank + 1:
         raise ValueError(
             f"`windows` must have {rank} output axes, {rank} kernel axes and a channels axis, at "
             f"least {2 * rank + 1} axes, got shape {found}"
         )
+    check_sizes("windows", found, range(-2 * rank - 1, 0))
     batch = found[: len(found) - 2 * rank - 1]
     channels = found[-1] if layout == "channels_last" else found[len(batch)]
     options = window_options(
@@ -163,7 +169,7 @@ def fold(
     call = pool_call(
         join_shape(batch, per_axis("output_size", size, rank), channels, layout),
         options,
-        name="windows",
+        name="output_size",
     )
     check_shape("windows", found, _windows_shape(call), "the shape that `unfold` gives")
     return over_batch(_fold, call, [windows], [], call.x_shape, xp=xp)
@@ -250,7 +256,7 @@ def pad_backward(
     Raises
     ------
     TypeError, ValueError
-        As `pad`, and if dy has not the shape of its result.
+        As `pad`, and if dy is not of numbers or has not the shape of its result.
 
     See Also
     --------
@@ -268,6 +274,7 @@ def pad_backward(
     array([1., 3., 3., 1.])
     """
     xp = common_namespace(dy=dy)
+    check_numeric("dy", xp, dy.dtype, what="`pad_backward`")
     sizes = shape("input_shape", input_shape)
     call, pairs = _pad_call(sizes, padding, mode, layout, "input_shape")
     check_shape("dy", known_shape("dy", dy), call.y_shape, "the shape of the padded array")

@@ -1,10 +1,10 @@
 """What the functions of the notebook demand of their arguments."""
 
 import math
-import operator
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from anyconv._checks import integer
 from anyconv._namespace import common_namespace
 from anyconv._typing import Array, Namespace, Shape
 
@@ -23,24 +23,13 @@ def floating_namespace(**arrays: Array) -> Namespace:
     return common_namespace(**arrays)
 
 
-def integer(name: str, value: Any, *, minimum: int) -> int:
-    """Return a whole number; Python's, NumPy's or any other that can be an index."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"`{name}` must be a whole number, got {value!r}") from None
-    if number < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {number}")
-    return number
-
-
-def four_sizes(name: str, array: Array, axes: str) -> Shape:
-    """Return the four sizes of an array whose axes are these."""
+def four_sizes(name: str, array: Array, axes: str, *, least: int = 0) -> Shape:
+    """Return the four sizes of an array whose axes are these, the first of at least so much."""
     shape = tuple(array.shape)
     if len(shape) != 4:
         raise ValueError(f"`{name}` must have four axes, {axes}, got shape {shape}")
+    if shape[0] < least or min(shape[1:]) < 1:
+        raise ValueError(f"`{name}` must not be empty along {axes}, got shape {shape}")
     return shape
 
 

@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 import anyconv
+from anyconv._checks import integer
 from anyconv._namespace import common_namespace
 from anyconv._typing import Array, Shape
 from anyconv.stepbystep._checks import (
@@ -10,7 +11,6 @@ from anyconv.stepbystep._checks import (
     floating_namespace,
     four_sizes,
     hyperparameter,
-    integer,
     output_size,
     require_one_element,
     require_shape,
@@ -222,7 +222,7 @@ def _conv_hyperparameters(hparameters: Hyperparameters) -> tuple[int, int]:
 def _conv_output_shape(A_prev: Array, W: Array, b: Array, stride: int, pad: int) -> Shape:
     """Return the shape of Z, once the shapes of the arguments fit together."""
     m, *size, channels = four_sizes("A_prev", A_prev, "(m, n_H_prev, n_W_prev, n_C_prev)")
-    *kernel, inputs, filters = four_sizes("W", W, "(f, f, n_C_prev, n_C)")
+    *kernel, inputs, filters = four_sizes("W", W, "(f, f, n_C_prev, n_C)", least=1)
     if inputs != channels:
         raise ValueError(
             f"`W` must have the {channels} channels of `A_prev` as its third axis, "

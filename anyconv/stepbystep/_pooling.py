@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 import anyconv
+from anyconv._checks import shape as checked_shape
 from anyconv._namespace import common_namespace, device
 from anyconv._typing import Array, Shape
 from anyconv.stepbystep._checks import (
@@ -14,7 +15,6 @@ from anyconv.stepbystep._checks import (
     floating_namespace,
     four_sizes,
     hyperparameter,
-    integer,
     output_size,
     require_one_element,
     require_shape,
@@ -76,7 +76,7 @@ def pool_forward(
     """
     _require_mode(mode)
     if mode == "max":
-        common_namespace(A_prev=A_prev)
+        _require_order(A_prev)
     else:
         floating_namespace(A_prev=A_prev)
     f, stride = _pool_hyperparameters(hparameters)
@@ -161,7 +161,9 @@ def distribute_value(dz: Array, shape: Sequence[int]) -> Array:
         dz = np.asarray(dz)
     xp = common_namespace(dz=dz)
     require_one_element("dz", dz, "()")
-    sizes = tuple(integer("shape", size, minimum=1) for size in shape)
+    sizes = checked_shape("shape", shape, minimum=1)
+    if not xp.isdtype(dz.dtype, "numeric"):
+        raise TypeError(f"`dz` must be a number, got {dz.dtype}")
     if xp.isdtype(dz.dtype, "integral"):
         dz = xp.astype(dz, xp.__array_namespace_info__().default_dtypes()["real floating"])
     share = xp.reshape(dz, ()) / math.prod(sizes)
@@ -216,6 +218,8 @@ def pool_backward(dA: Array, cache: PoolCache, mode: PoolMode = "max") -> Array:
     _require_mode(mode)
     A_prev, hparameters = unpacked(cache, "pool_forward", ("A_prev", "hparameters"))
     floating_namespace(dA=dA, A_prev=A_prev)
+    if mode == "max":
+        _require_order(A_prev)
     f, stride = _pool_hyperparameters(hparameters)
     shape = _pool_output_shape(A_prev, f, stride)
     require_shape("dA", dA, shape, "the shape of A")
@@ -228,6 +232,13 @@ def _require_mode(mode: str) -> None:
     """Raise unless the mode is one of the notebook's."""
     if mode not in ("max", "average"):
         raise ValueError(f"`mode` must be 'max' or 'average', got {mode!r}")
+
+
+def _require_order(A_prev: Array) -> None:
+    """Raise unless one of the numbers in a window can be the largest."""
+    xp = common_namespace(A_prev=A_prev)
+    if not xp.isdtype(A_prev.dtype, ("real floating", "integral")):
+        raise TypeError(f"`A_prev` must be real for the maximum, got {A_prev.dtype}")
 
 
 def _pool_hyperparameters(hparameters: Hyperparameters) -> tuple[int, int]:
