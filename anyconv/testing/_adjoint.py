@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anyconv._checks import boolean, integer
 from anyconv._namespace import array_namespace
 from anyconv._typing import Array, Namespace
+from anyconv.testing._arguments import require_functions, tolerance
 from anyconv.testing._arrays import (
     conjugate,
     drawn_like,
@@ -85,10 +87,11 @@ def check_adjoint(
     AssertionError
         If the two sides differ, or ``adjoint(y)`` has not the shape of `x`.
     TypeError
-        If something that should be an array is not one.
+        If something that should be an array or a function is not one; if an option is of the wrong
+        kind.
     ValueError
-        If `y` has not the shape of ``forward(x)``, or `exact` is asked of numbers that are not
-        whole, or too large to be summed exactly.
+        If `rtol` or `seed` is negative, `y` has not the shape of ``forward(x)``, or `exact` is
+        asked of numbers that are not whole, or too large to be summed exactly.
 
     See Also
     --------
@@ -116,6 +119,10 @@ def check_adjoint(
       the sign is wrong
     """
     xp = array_namespace(x=x)
+    require_functions(forward=forward, adjoint=adjoint)
+    rtol = None if rtol is None else tolerance("rtol", rtol)
+    seed = integer("seed", seed, minimum=0)
+    exact = boolean("exact", exact)
     image = forward(x)
     array_namespace(**{"forward(x)": image})
     if y is None:

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anyconv._checks import integer, number, shown
 from anyconv._namespace import array_namespace
 from anyconv._typing import Array, Namespace
+from anyconv.testing._arguments import require_functions, tolerance
 from anyconv.testing._arrays import (
     conjugate,
     double,
@@ -105,10 +107,12 @@ def check_gradients(
         If a gradient has not the shape of its array, or is not the gradient. The message shows all
         arguments, and whether a wrong gradient is off by a factor or lacks a conjugate.
     TypeError
-        If something that should be an array is not one, or nothing can be varied.
+        If something that should be an array or a function is not one, or nothing can be varied; if
+        an option is of the wrong kind.
     ValueError
         If `backward` returns too many or too few gradients, `directions` or `step` is not
-        positive, or the namespace has no float64 (JAX without `jax_enable_x64`).
+        positive, `rtol` or `seed` is negative, or the namespace has no float64 (JAX without
+        `jax_enable_x64`).
 
     See Also
     --------
@@ -143,14 +147,18 @@ def check_gradients(
       x: numerical ..., analytical ..., relative error ..., tolerated 1e-06
         <- wrong: it is 0.5 times what it should be
     """
-    if directions < 1:
-        raise ValueError(f"`directions` must be at least 1, got {directions}")
-    if not step > 0:
-        raise ValueError(f"`step` must be positive, got {step}")
+    require_functions(forward=forward, backward=backward)
+    directions = integer("directions", directions, minimum=1)
+    if not 0 < number("step", step) < math.inf:
+        raise ValueError(f"`step` must be positive and finite, got {step}")
+    rtol = None if rtol is None else tolerance("rtol", rtol)
+    seed = integer("seed", seed, minimum=0)
     options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        raise TypeError(f"`options` must be a mapping, got {shown(options)}")
     names = _argument_names(forward, len(arrays))
     if not arrays:
-        raise TypeError("check_gradients needs at least one array after `backward`, got none")
+        raise TypeError("`arrays` must hold at least one array, got none")
     xp = array_namespace(**dict(zip(names, arrays, strict=True)))
     if not any(is_inexact(array, xp) for array in arrays):
         raise TypeError("`arrays` must hold at least one real or complex array, got none to vary")
