@@ -1,12 +1,12 @@
-"""What the caller wrote, checked: whole numbers, words, paddings, shapes. All messages but few.
+"""Sizes, paddings and dtypes as the caller wrote them, checked against each other.
 
 Each check states the argument in backquotes, the rule and the numbers, before any work is done.
 """
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
+from anyconv._checks import choice, integer, is_sequence
 from anyconv._geometry import Pairs, effective_kernel_size, same_padding
 from anyconv._namespace import is_kind
 from anyconv._typing import Array, DType, Namespace, Shape
@@ -20,36 +20,13 @@ Numbers = int | tuple[int, ...]
 PaddingSpec = int | str | tuple[int, ...] | Pairs
 
 
-def integer(name: str, value: Any, *, minimum: int) -> int:
-    """A whole number that is no bool and not below the minimum."""
-    if type(value) is not int:
-        value = _whole(name, value)
-    if value < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {value}")
-    return value  # type: ignore[no-any-return]
-
-
-def _whole(name: str, value: Any) -> int:
-    kind = type(value).__name__
-    if not isinstance(value, bool) and not kind.startswith("bool"):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise TypeError(f"`{name}` must be a whole number, got {value!r} ({kind})")
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Sequence | range) and not isinstance(value, str | bytes)
-
-
 def numbers(name: str, value: Any, *, minimum: int) -> Numbers:
     """One whole number for all axes, or a tuple of one for each."""
     if type(value) is int and value >= minimum:
         return value
-    if _is_sequence(value):
+    if is_sequence(value):
         return tuple(integer(name, entry, minimum=minimum) for entry in value)
-    return integer(name, value, minimum=minimum)
+    return integer(name, value, minimum=minimum, rule="a whole number or a sequence of them")
 
 
 def per_axis(name: str, value: Numbers, rank: int) -> Shape:
@@ -64,44 +41,17 @@ def per_axis(name: str, value: Numbers, rank: int) -> Shape:
     return value
 
 
-def shape(name: str, value: Any) -> Shape:
-    """A shape given by the caller."""
-    if not _is_sequence(value):
-        raise TypeError(f"`{name}` must be a sequence of whole numbers, got {value!r}")
-    return tuple(integer(name, size, minimum=0) for size in value)
-
-
-def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """One of a few words."""
-    if not isinstance(value, str):
-        raise TypeError(f"`{name}` must be one of {_words(allowed)}, got {value!r}")
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {_words(allowed)}, got {value!r}")
-    return value
-
-
-def _words(allowed: Sequence[str]) -> str:
-    return ", ".join(repr(word) for word in allowed)
-
-
-def boolean(name: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool) and type(value).__name__ != "bool":
-        raise TypeError(f"`{name}` must be True or False, got {value!r}")
-    return bool(value)
-
-
 def padding_spec(value: Any) -> PaddingSpec:
     """A padding as the caller wrote it, made hashable; its kinds and signs are checked."""
     if type(value) is int and value >= 0:
         return value
     if isinstance(value, str):
         return choice("padding", value, PADDING_WORDS)
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return integer("padding", value, minimum=0)
-    if not any(_is_sequence(entry) for entry in value):
+    if not any(is_sequence(entry) for entry in value):
         return tuple(integer("padding", entry, minimum=0) for entry in value)
-    if not all(_is_sequence(entry) and len(entry) == 2 for entry in value):
+    if not all(is_sequence(entry) and len(entry) == 2 for entry in value):
         raise ValueError(
             "`padding` must be a word, a number, one number for each spatial axis, or one "
             f"(before, after) pair for each, got {value!r}"
@@ -143,7 +93,7 @@ def explicit_pairs(spec: int | tuple[int, ...] | Pairs, rank: int) -> Pairs:
 
 
 def check_outputs(
-    output: Shape, size: Shape, kernel: Shape, dilation: Shape, padding: Pairs
+    name: str, output: Shape, size: Shape, kernel: Shape, dilation: Shape, padding: Pairs
 ) -> None:
     """Refuse an axis on which no window fits."""
     for axis, (o, i, k, d, (before, after)) in enumerate(
@@ -151,7 +101,7 @@ def check_outputs(
     ):
         if o < 1:
             raise ValueError(
-                f"`x` is too small on spatial axis {axis}: the effective kernel size "
+                f"`{name}` is too small on spatial axis {axis}: the effective kernel size "
                 f"{d} * ({k} - 1) + 1 = {effective_kernel_size(k, d)} is larger than the padded "
                 f"input {i} + {before} + {after} = {i + before + after}"
             )
@@ -201,6 +151,12 @@ def check_real_floating(name: str, xp: Namespace, dtype: DType, *, what: str) ->
             f"{what} takes real floating dtypes, got `{name}` of {dtype}; convert it first, "
             f"for example with xp.astype({name}, xp.float32)"
         )
+
+
+def check_numeric(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
+    """Refuse dtypes that cannot be added."""
+    if not is_kind(xp, dtype, "numeric"):
+        raise TypeError(f"{what} takes numeric dtypes, got `{name}` of {dtype}")
 
 
 def check_ordered(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:

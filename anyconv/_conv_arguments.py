@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyconv._arguments import (
     LAYOUTS,
@@ -12,13 +12,12 @@ from anyconv._arguments import (
     check_outputs,
     check_padding_mode,
     check_sizes,
-    choice,
-    integer,
     numbers,
     padding_pairs,
     padding_spec,
     per_axis,
 )
+from anyconv._checks import choice, integer
 from anyconv._geometry import (
     Pairs,
     Problem,
@@ -30,6 +29,39 @@ from anyconv._layout import join_shape, split_shape, split_weight_shape
 from anyconv._typing import Shape
 
 ALGORITHMS = ("auto", "gemm", "taps", "winograd", "fft")
+
+
+class ConvOptions(NamedTuple):
+    """The options of a convolution, checked and hashable; always in this order."""
+
+    stride: Numbers
+    padding: PaddingSpec
+    dilation: Numbers
+    groups: int
+    padding_mode: str
+    layout: str
+    algorithm: str
+
+
+def conv_options(
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    padding_mode: Any,
+    layout: Any,
+    algorithm: Any,
+) -> ConvOptions:
+    """The options as the caller wrote them, checked as far as no shape is needed."""
+    return ConvOptions(
+        numbers("stride", stride, minimum=1),
+        padding_spec(padding),
+        numbers("dilation", dilation, minimum=1),
+        integer("groups", groups, minimum=1),
+        choice("padding_mode", padding_mode, PADDING_MODES),
+        choice("layout", layout, LAYOUTS),
+        choice("algorithm", algorithm, ALGORITHMS),
+    )
 
 
 @dataclass(frozen=True)
@@ -74,56 +106,24 @@ class ConvCall:
         return split_shape(self.x_shape, self.rank, self.layout)[1]
 
 
+@lru_cache(maxsize=4096)
 def conv_call(
     x_shape: Shape,
     w_shape: Shape,
-    *,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: Any,
-    padding_mode: Any,
-    layout: Any,
-    algorithm: Any,
+    options: ConvOptions,
     x_name: str = "x",
     w_name: str = "w",
 ) -> ConvCall:
     """The checked call of a convolution; what was checked once is remembered."""
-    return _conv_call(
-        x_shape,
-        w_shape,
-        numbers("stride", stride, minimum=1),
-        padding_spec(padding),
-        numbers("dilation", dilation, minimum=1),
-        integer("groups", groups, minimum=1),
-        choice("padding_mode", padding_mode, PADDING_MODES),
-        choice("layout", layout, LAYOUTS),
-        choice("algorithm", algorithm, ALGORITHMS),
-        (x_name, w_name),
-    )
-
-
-@lru_cache(maxsize=4096)
-def _conv_call(
-    x_shape: Shape,
-    w_shape: Shape,
-    stride: Numbers,
-    padding: PaddingSpec,
-    dilation: Numbers,
-    groups: int,
-    padding_mode: str,
-    layout: str,
-    algorithm: str,
-    names: tuple[str, str],
-) -> ConvCall:
-    kernel, group_channels, out_channels = _checked_weight(w_shape, layout, names[1])
+    stride, padding, dilation, groups, padding_mode, layout, algorithm = options
+    kernel, group_channels, out_channels = _checked_weight(w_shape, layout, w_name)
     rank = len(kernel)
     if len(x_shape) < rank + 1:
         raise ValueError(
-            f"`{names[0]}` must have the {rank} spatial axes of `{names[1]}` and a channels axis, "
+            f"`{x_name}` must have the {rank} spatial axes of `{w_name}` and a channels axis, "
             f"at least {rank + 1} axes, got shape {x_shape}"
         )
-    check_sizes(names[0], x_shape, range(-rank - 1, 0))
+    check_sizes(x_name, x_shape, range(-rank - 1, 0))
     batch, spatial, in_channels = split_shape(x_shape, rank, layout)
     if in_channels % groups or out_channels % groups:
         raise ValueError(
@@ -132,8 +132,9 @@ def _conv_call(
         )
     if group_channels * groups != in_channels:
         raise ValueError(
-            f"`{names[1]}` must have C_in / groups = {in_channels} / {groups} = "
-            f"{in_channels // groups} input channels, got {group_channels} in shape {w_shape}"
+            f"`{w_name}` must have C_in / groups = {in_channels} / {groups} = "
+            f"{in_channels // groups} input channels, got {group_channels} in shape {w_shape} "
+            f"with `layout` {layout!r}"
         )
     strides = per_axis("stride", stride, rank)
     dilations = per_axis("dilation", dilation, rank)
@@ -142,7 +143,7 @@ def _conv_call(
     output = tuple(
         output_size(*axis) for axis in zip(spatial, kernel, strides, dilations, pairs, strict=True)
     )
-    check_outputs(output, spatial, kernel, dilations, pairs)
+    check_outputs(x_name, output, spatial, kernel, dilations, pairs)
     mode_padding = None
     y_shape = join_shape(batch, output, out_channels, layout)
     if padding_mode != "zeros" and any(map(any, pairs)):
@@ -166,10 +167,20 @@ def _checked_weight(w_shape: Shape, layout: str, name: str) -> tuple[Shape, int,
     return split_weight_shape(w_shape, layout)
 
 
-def conv_transpose_call(
-    x_shape: Shape,
-    w_shape: Shape,
-    *,
+class TransposeOptions(NamedTuple):
+    """The options of a transposed convolution, checked and hashable; always in this order."""
+
+    stride: Numbers
+    padding: PaddingSpec
+    output_padding: Numbers
+    output_size: Numbers | None
+    dilation: Numbers
+    groups: int
+    layout: str
+    algorithm: str
+
+
+def transpose_options(
     stride: Any,
     padding: Any,
     output_padding: Any,
@@ -178,11 +189,9 @@ def conv_transpose_call(
     groups: Any,
     layout: Any,
     algorithm: Any,
-) -> ConvCall:
-    """The convolution whose adjoint is wanted: its x is the caller's y, its y the caller's x."""
-    return _conv_transpose_call(
-        x_shape,
-        w_shape,
+) -> TransposeOptions:
+    """The options as the caller wrote them, checked as far as no shape is needed."""
+    return TransposeOptions(
         numbers("stride", stride, minimum=1),
         padding_spec(padding),
         numbers("output_padding", output_padding, minimum=0),
@@ -195,18 +204,9 @@ def conv_transpose_call(
 
 
 @lru_cache(maxsize=4096)
-def _conv_transpose_call(
-    x_shape: Shape,
-    w_shape: Shape,
-    stride: Numbers,
-    padding: PaddingSpec,
-    output_padding: Numbers,
-    wanted_size: Numbers | None,
-    dilation: Numbers,
-    groups: int,
-    layout: str,
-    algorithm: str,
-) -> ConvCall:
+def conv_transpose_call(x_shape: Shape, w_shape: Shape, options: TransposeOptions) -> ConvCall:
+    """The convolution whose adjoint is wanted: its x is the caller's y, its y the caller's x."""
+    stride, padding, output_padding, wanted_size, dilation, groups, layout, algorithm = options
     kernel, group_channels, in_channels = _checked_weight(w_shape, layout, "w")
     rank = len(kernel)
     if len(x_shape) < rank + 1:

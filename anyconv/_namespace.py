@@ -94,13 +94,13 @@ _NAMESPACES = {
 
 def dtype_of_name(dtype: DType | str, *, xp: Namespace) -> DType:
     """A namespace's dtype from its name; a dtype as it is."""
-    if not isinstance(dtype, str):
-        return dtype
-    found = getattr(xp, dtype, None)
+    is_name = isinstance(dtype, str)
+    found = getattr(xp, dtype, None) if is_name else dtype
     try:
         xp.isdtype(found, "numeric")
     except (TypeError, ValueError, AttributeError):
-        raise ValueError(f"`dtype` must be a dtype of {xp.__name__}, got {dtype!r}") from None
+        kind = ValueError if is_name else TypeError
+        raise kind(f"`dtype` must be a dtype of {library_name(xp)}, got {dtype!r}") from None
     return found
 
 
@@ -166,6 +166,29 @@ def runs_on_gpu(xp: Namespace, x: Array) -> bool:
     if is_numpy(xp):
         return False
     return is_cupy(xp) or "cpu" not in str(device(x)).lower()
+
+
+def is_gpu(xp: Namespace, where: Device | str | None) -> bool:
+    """Whether a device, or the name of one, is a GPU; none given is the library's own choice."""
+    if where is None:
+        return is_cupy(xp)
+    if isinstance(where, int | float):
+        raise TypeError(f"`device` must be a device or its name, such as 'cuda:0', got {where!r}")
+    word = str(where).lower()
+    if isinstance(where, str) and not word.startswith(_DEVICE_WORDS):
+        raise ValueError(f"`device` must start with {', '.join(_DEVICE_WORDS)}, got {where!r}")
+    on_gpu = "cpu" not in word
+    if (on_gpu and is_numpy(xp)) or (not on_gpu and is_cupy(xp)):
+        raise ValueError(f"`device` must be one that {library_name(xp)} has, got {where!r}")
+    return on_gpu
+
+
+_DEVICE_WORDS = ("cpu", "cuda", "gpu", "mps", "xpu")
+
+
+def library_name(xp: Namespace) -> str:
+    """What a reader calls the library of a namespace."""
+    return str(xp.__name__).removeprefix("array_api_compat.").removesuffix(".numpy")
 
 
 @lru_cache

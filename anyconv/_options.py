@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+from anyconv._checks import integer
+
 MEBIBYTE = 2**20
 
 
@@ -70,8 +72,6 @@ def options(*, workspace_bytes: int | None = None, workers: int | None = None) -
     ...     limits.workspace_bytes
     1048576
     """
-    from anyconv._arguments import integer
-
     changes = {}
     if workspace_bytes is not None:
         changes["workspace_bytes"] = integer("workspace_bytes", workspace_bytes, minimum=1)

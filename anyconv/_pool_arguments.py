@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyconv import _axis_windows
 from anyconv._arguments import (
     LAYOUTS,
     Numbers,
     PaddingSpec,
-    boolean,
     check_outputs,
     check_shape,
     check_sizes,
-    choice,
     known_shape,
     numbers,
     padding_pairs,
@@ -22,6 +20,7 @@ from anyconv._arguments import (
     per_axis,
 )
 from anyconv._axis_windows import AxisWindows
+from anyconv._checks import boolean, choice
 from anyconv._geometry import WindowGeometry, output_size
 from anyconv._layout import join_shape, split_shape
 from anyconv._typing import Array, Shape
@@ -65,44 +64,45 @@ class PoolCall:
         return replace(self, batch=batch)
 
 
-def pool_call(
-    x_shape: Shape,
-    kernel_size: Any,
-    *,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: Any,
-    layout: Any,
-    needs: str = "nothing",
-    name: str = "x",
-) -> PoolCall:
-    """The checked call of pooling with a kernel."""
-    return _pool_call(
-        x_shape,
+class PoolOptions(NamedTuple):
+    """The windows of a pooling, checked and hashable; always in this order."""
+
+    kernel_size: Numbers
+    stride: Numbers | None
+    padding: PaddingSpec
+    dilation: Numbers
+    ceil_mode: bool
+    layout: str
+
+
+def pool_options(
+    kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
+) -> PoolOptions:
+    """The options as the caller wrote them, checked as far as no shape is needed."""
+    return PoolOptions(
         numbers("kernel_size", kernel_size, minimum=1),
         None if stride is None else numbers("stride", stride, minimum=1),
         padding_spec(padding),
         numbers("dilation", dilation, minimum=1),
         boolean("ceil_mode", ceil_mode),
         choice("layout", layout, LAYOUTS),
-        needs,
-        name,
     )
 
 
+def window_options(
+    kernel_size: Any, stride: Any, padding: Any, dilation: Any, layout: Any
+) -> PoolOptions:
+    """The same for windows alone, which have a stride always and never hang over the end."""
+    stride = numbers("stride", stride, minimum=1)
+    return pool_options(kernel_size, stride, padding, dilation, False, layout)
+
+
 @lru_cache(maxsize=4096)
-def _pool_call(
-    x_shape: Shape,
-    kernel_size: Numbers,
-    stride: Numbers | None,
-    padding: PaddingSpec,
-    dilation: Numbers,
-    ceil_mode: bool,
-    layout: str,
-    needs: str,
-    name: str,
+def pool_call(
+    x_shape: Shape, options: PoolOptions, *, needs: str = "nothing", name: str = "x"
 ) -> PoolCall:
+    """The checked call of pooling with a kernel; what was checked once is remembered."""
+    kernel_size, stride, padding, dilation, ceil_mode, layout = options
     rank = spatial_rank("kernel_size", kernel_size, x_shape, name)
     batch, spatial, channels = split_shape(x_shape, rank, layout)
     kernel = per_axis("kernel_size", kernel_size, rank)
@@ -113,7 +113,7 @@ def _pool_call(
         output_size(*axis, ceil_mode=ceil_mode)
         for axis in zip(spatial, kernel, strides, dilations, pairs, strict=True)
     )
-    check_outputs(output, spatial, kernel, dilations, pairs)
+    check_outputs(name, output, spatial, kernel, dilations, pairs)
     geometry = WindowGeometry(spatial, kernel, strides, dilations, pairs, output)
     call = PoolCall(batch, spatial, output, channels, layout, geometry)
     _check_windows(call, needs)

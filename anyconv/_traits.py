@@ -5,15 +5,16 @@ from typing import Literal, NamedTuple
 
 from anyconv._namespace import (
     accumulator,
-    is_cupy,
+    is_gpu,
     is_kind,
     is_numpy,
     is_traced,
     item_bytes,
+    library_name,
     multiplies_half_in_float32,
     runs_on_gpu,
 )
-from anyconv._typing import Array, DType, Namespace
+from anyconv._typing import Array, Device, DType, Namespace
 
 
 class Traits(NamedTuple):
@@ -32,9 +33,9 @@ def traits_of(xp: Namespace, x: Array) -> Traits:
     return _traits(xp, x.dtype, not is_numpy(xp) and runs_on_gpu(xp, x))
 
 
-def traits_of_dtype(xp: Namespace, dtype: DType) -> Traits:
-    """The traits of arrays where the library keeps them if not told otherwise."""
-    return _traits(xp, dtype, is_cupy(xp))
+def traits_of_dtype(xp: Namespace, dtype: DType, where: Device | str | None) -> Traits:
+    """The traits of arrays on a device, or where the library keeps them if not told otherwise."""
+    return _traits(xp, dtype, is_gpu(xp, where))
 
 
 @lru_cache
@@ -43,7 +44,7 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         "workers" if is_numpy(xp) else "traced" if is_traced(xp) else "gpu" if on_gpu else "eager"
     )
     return Traits(
-        namespace=xp.__name__.removeprefix("array_api_compat.").removesuffix(".numpy"),
+        namespace=library_name(xp),
         runs=runs,  # type: ignore[arg-type]
         dtype=getattr(dtype, "__name__", str(dtype).rpartition(".")[2]),
         element_bytes=item_bytes(xp, dtype),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
-from anyconv._arguments import check_floating, check_ordered, known_shape, shape
+from anyconv._arguments import check_floating, check_ordered, known_shape
+from anyconv._checks import shape
 from anyconv._execute import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._pool_arguments import adaptive_call, check_dy

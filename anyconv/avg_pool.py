@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
-from anyconv._arguments import boolean, check_floating, known_shape, shape
+from anyconv._arguments import check_floating, known_shape
+from anyconv._checks import boolean, shape
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import accumulator, common_namespace, device, divide
-from anyconv._pool_arguments import PoolCall, check_dy, pool_call
+from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import window_counts, window_sum, window_sum_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
@@ -67,16 +68,8 @@ def avg_pool_forward(
     xp = common_namespace(x=x)
     check_floating("x", xp, x.dtype, what="average pooling")
     counted = boolean("count_include_pad", count_include_pad)
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
-        needs="counted" if counted else "input",
-    )
+    options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
+    call = pool_call(known_shape("x", x), options, needs="counted" if counted else "input")
     return over_batch(partial(averages, counted=counted), call, [x], [], call.y_shape, xp=xp)
 
 
@@ -132,14 +125,10 @@ def avg_pool_backward(
     xp = common_namespace(dy=dy)
     check_floating("dy", xp, dy.dtype, what="average pooling")
     counted = boolean("count_include_pad", count_include_pad)
+    options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
     call = pool_call(
         shape("input_shape", input_shape),
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
+        options,
         needs="counted" if counted else "input",
         name="input_shape",
     )

@@ -10,8 +10,9 @@ an adjoint: with the inner product that conjugates its first factor,
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from anyconv._arguments import LAYOUTS, check_floating, choice, known_shape, shape
-from anyconv._conv_arguments import conv_call
+from anyconv._arguments import LAYOUTS, check_floating, check_sizes, known_shape
+from anyconv._checks import choice, shape
+from anyconv._conv_arguments import conv_call, conv_options
 from anyconv._conv_kernels import (
     bias_gradient,
     check_bias,
@@ -119,17 +120,8 @@ def conv_forward(
     """
     xp = common_namespace(x=x, w=w) if b is None else common_namespace(x=x, w=w, b=b)
     check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-    )
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
+    call = conv_call(known_shape("x", x), known_shape("w", w), options)
     check_bias(b, call.problem.out_channels)
     return over_batch(forward, call, [x], [w] if b is None else [w, b], call.y_shape, xp=xp)
 
@@ -196,17 +188,8 @@ def conv_backward(
     """
     xp = common_namespace(dy=dy, x=x, w=w)
     check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-    )
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
+    call = conv_call(known_shape("x", x), known_shape("w", w), options)
     check_dy(dy, call.y_shape)
     channels_axis = -1 if layout == "channels_last" else -call.rank - 1
     return ConvGradients(
@@ -271,17 +254,9 @@ def conv_backward_input(
     """
     xp = common_namespace(dy=dy, w=w)
     check_floating("dy", xp, dy.dtype, what="convolution")
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
-        shape("input_shape", input_shape),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-        x_name="input_shape",
+        shape("input_shape", input_shape), known_shape("w", w), options, x_name="input_shape"
     )
     check_dy(dy, call.y_shape)
     return over_batch(input_gradient, call, [dy], [w], call.x_shape, xp=xp)
@@ -341,17 +316,9 @@ def conv_backward_weight(
     """
     xp = common_namespace(dy=dy, x=x)
     check_floating("x", xp, x.dtype, what="convolution")
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
-        known_shape("x", x),
-        shape("weight_shape", weight_shape),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-        w_name="weight_shape",
+        known_shape("x", x), shape("weight_shape", weight_shape), options, w_name="weight_shape"
     )
     check_dy(dy, call.y_shape)
     return over_batch(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)
@@ -363,9 +330,9 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     Parameters
     ----------
     dy : array, (*batch, *output, C_out)
-        The gradient of the output, with one spatial axis or more. Channels first: (*batch, C_out,
-        *output); there the channels axis is the second, so one batch axis is taken for granted
-        where the array has three axes or more, and none where it has two.
+        The gradient of the output, with any number of batch axes. Channels first the shape does not
+        say which axis holds the channels, so one batch axis is taken for granted: (batch, C_out,
+        *output); or none where there are two axes, (C_out, output).
     layout : {"channels_last", "channels_first"}
         Where the channels axis is.
 
@@ -379,11 +346,16 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     TypeError
         If dy is of integers or of no array library.
     ValueError
-        If dy has fewer than two axes.
+        If dy has fewer than two axes or no channels.
 
     See Also
     --------
-    conv_backward : which knows the number of spatial axes, so any number of batch axes.
+    conv_backward : knows the number of spatial axes from w, so it takes any number of batch axes in
+        either layout.
+
+    Notes
+    -----
+    Channels first with other batch axes: move the channels, and say ``"channels_last"``.
 
     References
     ----------
@@ -395,6 +367,9 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     >>> from anyconv import conv_backward_bias
     >>> conv_backward_bias(np.ones((8, 14, 14, 2)))
     array([1568., 1568.])
+    >>> image = np.ones((2, 14, 14))  # channels first, no batch axis
+    >>> conv_backward_bias(np.moveaxis(image, 0, -1))
+    array([196., 196.])
     """
     xp = common_namespace(dy=dy)
     check_floating("dy", xp, dy.dtype, what="convolution")
@@ -403,4 +378,5 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     if len(sizes) < 2:
         raise ValueError(f"`dy` must have a spatial and a channels axis, got shape {sizes}")
     channels_axis = -1 if layout == "channels_last" else min(len(sizes) - 2, 1)
+    check_sizes("dy", sizes, [channels_axis])
     return bias_gradient(dy, channels_axis, xp=xp)

@@ -1,7 +1,7 @@
 """Transposed convolution, the adjoint of convolution as a layer of its own, and its gradients."""
 
 from anyconv._arguments import check_floating, known_shape
-from anyconv._conv_arguments import conv_transpose_call
+from anyconv._conv_arguments import conv_transpose_call, transpose_options
 from anyconv._conv_kernels import (
     bias_gradient,
     check_bias,
@@ -83,18 +83,10 @@ def conv_transpose_forward(
     """
     xp = common_namespace(x=x, w=w) if b is None else common_namespace(x=x, w=w, b=b)
     check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_transpose_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        output_size=output_size,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-        algorithm=algorithm,
+    options = transpose_options(
+        stride, padding, output_padding, output_size, dilation, groups, layout, algorithm
     )
+    call = conv_transpose_call(known_shape("x", x), known_shape("w", w), options)
     check_bias(b, call.problem.in_channels)
     whole = [w] if b is None else [w, b]
     return over_batch(transposed, call, [x], whole, call.x_shape, xp=xp)
@@ -159,18 +151,10 @@ def conv_transpose_backward(
     """
     xp = common_namespace(dy=dy, x=x, w=w)
     check_floating("x", xp, x.dtype, what="convolution")
-    call = conv_transpose_call(
-        known_shape("x", x),
-        known_shape("w", w),
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        output_size=output_size,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-        algorithm=algorithm,
+    options = transpose_options(
+        stride, padding, output_padding, output_size, dilation, groups, layout, algorithm
     )
+    call = conv_transpose_call(known_shape("x", x), known_shape("w", w), options)
     check_dy(dy, call.x_shape)
     dx = over_batch(forward, call, [dy], [w], call.y_shape, xp=xp)
     # y = conv_backward_input(x, w) is linear in conj(w), so its adjoint in w is the weight gradient

@@ -2,14 +2,14 @@
 
 from functools import partial
 from math import inf
-from numbers import Real
 from typing import Any
 
 from anyconv._arguments import check_real_floating, known_shape
+from anyconv._checks import number
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import common_namespace
-from anyconv._pool_arguments import PoolCall, check_dy, pool_call
+from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import window_sum, window_sum_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
@@ -66,15 +66,8 @@ def lp_pool_forward(
     """
     xp = common_namespace(x=x)
     check_real_floating("x", xp, x.dtype, what="Lp pooling")
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
-    )
+    options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
+    call = pool_call(known_shape("x", x), options)
     return over_batch(partial(_norm, p=_exponent(p)), call, [x], [], call.y_shape, xp=xp)
 
 
@@ -130,15 +123,8 @@ def lp_pool_backward(
     """
     xp = common_namespace(dy=dy, x=x)
     check_real_floating("x", xp, x.dtype, what="Lp pooling")
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
-    )
+    options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
+    call = pool_call(known_shape("x", x), options)
     check_dy(dy, call)
     kernel = partial(_norm_gradient, p=_exponent(p))
     return over_batch(kernel, call, [dy, x], [], call.x_shape, xp=xp)
@@ -175,8 +161,6 @@ def _power(x: Array, p: float, *, xp: Namespace) -> Array:
 
 
 def _exponent(p: Any) -> float:
-    if isinstance(p, bool) or not isinstance(p, Real):
-        raise TypeError(f"`p` must be a number, got {p!r}")
-    if not 0 < float(p) < inf:
+    if not 0 < number("p", p) < inf:
         raise ValueError(f"`p` must be positive and finite, got {p!r}")
     return float(p)

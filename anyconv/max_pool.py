@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from anyconv._arguments import boolean, check_ordered, check_real_floating, choice, known_shape
+from anyconv._arguments import check_ordered, check_real_floating, known_shape
+from anyconv._checks import boolean, choice
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import common_namespace, index_dtype
-from anyconv._pool_arguments import PoolCall, check_dy, pool_call
+from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import first_max_gradient, max_gradient, window_argmax, window_max
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
 
@@ -90,16 +91,8 @@ def max_pool_forward(
     """
     xp = common_namespace(x=x)
     check_ordered("x", xp, x.dtype, what="max pooling")
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
-        needs="input",
-    )
+    options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
+    call = pool_call(known_shape("x", x), options, needs="input")
     if not boolean("return_indices", return_indices):
         return over_batch(maxima, call, [x], [], call.y_shape, xp=xp)
     return (
@@ -171,16 +164,8 @@ def max_pool_backward(
     choice("ties", ties, TIES)
     if ties == "split":
         check_real_floating("dy", xp, dy.dtype, what="`ties='split'`")
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
-        needs="input",
-    )
+    options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
+    call = pool_call(known_shape("x", x), options, needs="input")
     check_dy(dy, call)
     return over_batch(partial(maxima_gradient, ties=ties), call, [dy, x], [], call.x_shape, xp=xp)
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from anyconv._arguments import check_floating, choice, shape
-from anyconv._conv_arguments import conv_call
-from anyconv._namespace import dtype_of_name, namespace_of_name
+from anyconv._checks import choice, shape
+from anyconv._conv_arguments import conv_call, conv_options
+from anyconv._namespace import dtype_of_name, is_kind, namespace_of_name
 from anyconv._options import current_options
 from anyconv._plan import Plan
 from anyconv._planner import make_plan
@@ -27,6 +27,7 @@ def plan_conv(
     layout: Layout = "channels_last",
     algorithm: str = "auto",
     namespace: Any = "numpy",
+    device: Any = None,
     operation: Operation = "forward",
 ) -> Plan:
     """What a convolution of these sizes would run, and why, without running it.
@@ -42,6 +43,9 @@ def plan_conv(
     namespace : str or module
         The array library: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array_api_strict"``
         or its module.
+    device : str or device, optional
+        Where the arrays are, such as ``"cpu"`` or ``"cuda"``; the CPU unless given, CuPy's GPU.
+        Nothing is asked of it: a machine without a GPU can plan for one.
     operation : {"forward", "input", "weight"}
         The output, or the gradient of the input or of the weight.
 
@@ -74,22 +78,17 @@ def plan_conv(
     """
     xp = namespace_of_name(namespace)
     kind = dtype_of_name(dtype, xp=xp)
-    check_floating("dtype", xp, kind, what="convolution")
+    if not is_kind(xp, kind, "real floating") and not is_kind(xp, kind, "complex floating"):
+        raise TypeError(f"`dtype` must be floating or complex, as convolution is, got {dtype!r}")
     choice("operation", operation, ("forward", "input", "weight"))
+    options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
+    traits = traits_of_dtype(xp, kind, device)
     call = conv_call(
         shape("x_shape", x_shape),
         shape("w_shape", w_shape),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
+        options,
         x_name="x_shape",
         w_name="w_shape",
     )
-    plan = make_plan(
-        call.problem, operation, call.algorithm, traits_of_dtype(xp, kind), current_options()
-    )
+    plan = make_plan(call.problem, operation, call.algorithm, traits, current_options())
     return plan if layout == "channels_last" else replace(plan, layout=layout)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import prod
 
-from anyconv._arguments import LAYOUTS, check_shape, choice, known_shape, numbers, per_axis
+from anyconv._arguments import LAYOUTS, check_shape, check_sizes, known_shape, numbers, per_axis
+from anyconv._checks import choice
 from anyconv._execute import over_batch
 from anyconv._layout import from_canonical, split_shape, to_canonical
 from anyconv._namespace import array_namespace, device, is_kind
@@ -125,14 +126,17 @@ def max_unpool_backward(
     choice("layout", layout, LAYOUTS)
     rank = spatial_rank("output_size", wanted, sizes, "dx")
     batch, spatial, channels = split_shape(sizes, rank, layout)
+    if output_size is not None and per_axis("output_size", wanted, rank) != spatial:
+        raise ValueError(f"`output_size` must be the {spatial} of `dx`, got {wanted}")
     found = known_shape("indices", indices)
-    pooled_batch, pooled, pooled_channels = split_shape(found, rank, layout)
-    if len(found) != len(sizes) or pooled_batch != batch or pooled_channels != channels:
+    core = split_shape(found, rank, layout) if len(found) == len(sizes) else None
+    if core is None or (core[0], core[2]) != (batch, channels):
         raise ValueError(
             f"`indices` must have the batch axes and channels of `dx`, {batch} and {channels}, "
             f"got shape {found}"
         )
-    call = PoolCall(batch, spatial, pooled, channels, layout, None)
+    check_sizes("indices", found, range(-rank - 1, 0))
+    call = PoolCall(batch, spatial, core[1], channels, layout, None)
     return over_batch(_unpool_gradient, call, [dx, indices], [], call.y_shape, xp=xp)
 
 

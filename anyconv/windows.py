@@ -7,22 +7,23 @@ from typing import Any
 from anyconv._arguments import (
     LAYOUTS,
     PADDING_MODES,
+    check_numeric,
     check_padding_mode,
     check_shape,
-    choice,
+    check_sizes,
     explicit_pairs,
     known_shape,
     numbers,
     padding_spec,
     per_axis,
-    shape,
 )
+from anyconv._checks import choice, shape
 from anyconv._execute import over_batch
 from anyconv._geometry import Pairs, WindowGeometry
 from anyconv._images import by_images
 from anyconv._layout import from_canonical, join_shape, split_shape, to_canonical
 from anyconv._namespace import common_namespace, device
-from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank
+from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank, window_options
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, PaddingMode, Shape
 from anyconv._windows import add_slab, pad_adjoint, slab
 from anyconv._windows import fold as fold_windows
@@ -89,15 +90,8 @@ def unfold(
            [2, 3]])
     """
     xp = common_namespace(x=x)
-    call = pool_call(
-        known_shape("x", x),
-        kernel_size,
-        stride=numbers("stride", stride, minimum=1),
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=False,
-        layout=layout,
-    )
+    options = window_options(kernel_size, stride, padding, dilation, layout)
+    call = pool_call(known_shape("x", x), options)
     return over_batch(_unfold, call, [x], [], _windows_shape(call), xp=xp)
 
 
@@ -131,7 +125,7 @@ def fold(
     Raises
     ------
     TypeError
-        If `windows` is no array; if an option is of the wrong kind.
+        If `windows` is no array of numbers; if an option is of the wrong kind.
     ValueError
         If sizes do not fit.
 
@@ -152,28 +146,30 @@ def fold(
     array([1., 2., 2., 1.])
     """
     xp = common_namespace(windows=windows)
+    check_numeric("windows", xp, windows.dtype, what="`fold`")
     choice("layout", layout, LAYOUTS)
     found = known_shape("windows", windows)
     size = numbers("output_size", output_size, minimum=1)
     kernel = numbers("kernel_size", kernel_size, minimum=1)
     given = next((value for value in (kernel, size) if isinstance(value, tuple)), None)
     rank = max((len(found) - 2) // 2, 1) if given is None else len(given)
-    if rank < 1 or len(found) < 2 * rank + 1:
+    if rank < 1:
+        raise ValueError("`kernel_size` must have one entry or more, got none")
+    if len(found) < 2 * rank + 1:
         raise ValueError(
             f"`windows` must have {rank} output axes, {rank} kernel axes and a channels axis, at "
             f"least {2 * rank + 1} axes, got shape {found}"
         )
+    check_sizes("windows", found, range(-2 * rank - 1, 0))
     batch = found[: len(found) - 2 * rank - 1]
     channels = found[-1] if layout == "channels_last" else found[len(batch)]
+    options = window_options(
+        per_axis("kernel_size", kernel, rank), stride, padding, dilation, layout
+    )
     call = pool_call(
         join_shape(batch, per_axis("output_size", size, rank), channels, layout),
-        per_axis("kernel_size", kernel, rank),
-        stride=numbers("stride", stride, minimum=1),
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=False,
-        layout=layout,
-        name="windows",
+        options,
+        name="output_size",
     )
     check_shape("windows", found, _windows_shape(call), "the shape that `unfold` gives")
     return over_batch(_fold, call, [windows], [], call.x_shape, xp=xp)
@@ -260,7 +256,7 @@ def pad_backward(
     Raises
     ------
     TypeError, ValueError
-        As `pad`, and if dy has not the shape of its result.
+        As `pad`, and if dy is not of numbers or has not the shape of its result.
 
     See Also
     --------
@@ -278,6 +274,7 @@ def pad_backward(
     array([1., 3., 3., 1.])
     """
     xp = common_namespace(dy=dy)
+    check_numeric("dy", xp, dy.dtype, what="`pad_backward`")
     sizes = shape("input_shape", input_shape)
     call, pairs = _pad_call(sizes, padding, mode, layout, "input_shape")
     check_shape("dy", known_shape("dy", dy), call.y_shape, "the shape of the padded array")

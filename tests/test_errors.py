@@ -92,6 +92,16 @@ KINDS = {
     ),
     "bool maximum": wrong(max_pool(IMAGE > 0), TypeError, "`x`", "bool"),
     "pool of a list": wrong(max_pool([[1.0]]), TypeError, "`x` must be an array, got list"),
+    "folded truths": wrong(
+        lambda: anyconv.fold(np.ones((2, 5, 5, 2, 2, 3), bool), 6, 2),
+        TypeError,
+        "`windows` of bool",
+    ),
+    "padded truths": wrong(
+        lambda: anyconv.pad_backward(np.ones((2, 8, 8, 3), bool), (2, 6, 6, 3), 1),
+        TypeError,
+        "`dy` of bool",
+    ),
     "float indices": wrong(
         lambda: anyconv.max_unpool_forward(IMAGE, IMAGE, (12, 12)),
         TypeError,
@@ -187,6 +197,23 @@ SHAPES = {
     "weight_shape too short": wrong(
         lambda: anyconv.conv_backward_weight(DY, X, (4, 8)), ValueError, "`weight_shape`", "(4, 8)"
     ),
+    "bias gradient without channels": wrong(
+        lambda: anyconv.conv_backward_bias(np.ones((2, 3, 0))), ValueError, "`dy`", "(2, 3, 0)"
+    ),
+    "bias gradient without a spatial axis": wrong(
+        lambda: anyconv.conv_backward_bias(np.ones(3)), ValueError, "`dy`", "spatial", "(3,)"
+    ),
+    "input_shape smaller than the kernel": wrong(
+        lambda: anyconv.conv_backward_input(DY, W, (2, 2, 7, 4)),
+        ValueError,
+        "`input_shape` is too small on spatial axis 0",
+        "2 + 0 + 0 = 2",
+    ),
+    "pooled input_shape smaller than the kernel": wrong(
+        lambda: anyconv.avg_pool_backward(np.ones((2, 3, 3, 3)), (2, 6, 6, 3), 7),
+        ValueError,
+        "`input_shape` is too small on spatial axis 0",
+    ),
     "pooled axes that x lacks": wrong(
         max_pool(np.ones((6, 3)), (2, 2)), ValueError, "`x`", "(6, 3)"
     ),
@@ -244,6 +271,36 @@ SHAPES = {
         ValueError,
         "`indices` must have the batch axes and channels of `dx`, (3,) and 3",
         "(2, 6, 6, 3)",
+    ),
+    "indices of no axis": wrong(
+        lambda: anyconv.max_unpool_backward(IMAGE, np.asarray(2)), ValueError, "`indices`", "()"
+    ),
+    "indices of nothing": wrong(
+        lambda: anyconv.max_unpool_backward(IMAGE, np.ones((2, 0, 3, 3), int)),
+        ValueError,
+        "`indices`",
+        "(2, 0, 3, 3)",
+    ),
+    "unpooled size of another array": wrong(
+        lambda: anyconv.max_unpool_backward(IMAGE, np.ones((2, 3, 3, 3), int), output_size=(7, 6)),
+        ValueError,
+        "`output_size` must be the (6, 6) of `dx`, got (7, 6)",
+    ),
+    "windows of no kernel": wrong(
+        lambda: anyconv.fold(np.ones((2, 5, 5, 2, 2, 3)), 6, ()),
+        ValueError,
+        "`kernel_size` must have one entry or more",
+    ),
+    "windows without channels": wrong(
+        lambda: anyconv.fold(np.ones((2, 5, 5, 2, 2, 0)), 6, 2),
+        ValueError,
+        "`windows`",
+        "(2, 5, 5, 2, 2, 0)",
+    ),
+    "windows larger than their input": wrong(
+        lambda: anyconv.fold(np.ones((2, 5, 5, 2, 2, 3)), 6, (8, 8)),
+        ValueError,
+        "`output_size` is too small on spatial axis 0",
     ),
     "windows of another kernel": wrong(
         lambda: anyconv.fold(np.ones((2, 5, 5, 2, 3, 3)), (6, 6), (2, 2)),
@@ -514,7 +571,41 @@ def _stepping():
 
 
 STEPPING = {name: wrong(*misuse) for name, *misuse in _stepping()}
-MISUSES = KINDS | SHAPES | OPTIONS | STEPPING
+
+
+def planned(**options):
+    return lambda: anyconv.plan_conv(X.shape, W.shape, **{"dtype": "float64"} | options)
+
+
+PLANS = {
+    "no dtype": wrong(planned(dtype=None), TypeError, "`dtype` must be a dtype of numpy, got None"),
+    "a type of Python's": wrong(
+        planned(dtype=float), TypeError, "`dtype` must be a dtype", "float"
+    ),
+    "a word that is no dtype": wrong(
+        planned(dtype="matmul"), ValueError, "`dtype` must be a dtype of numpy, got 'matmul'"
+    ),
+    "integers": wrong(
+        planned(dtype="int32"), TypeError, "`dtype` must be floating or complex", "'int32'"
+    ),
+    "an unknown library": wrong(
+        planned(namespace="tensorflow"), ValueError, "`namespace` must be one of", "'tensorflow'"
+    ),
+    "an unknown device": wrong(
+        planned(device="warp"), ValueError, "`device` must start with cpu, cuda", "'warp'"
+    ),
+    "a device of another library": wrong(
+        planned(device="cuda"), ValueError, "`device` must be one that numpy has, got 'cuda'"
+    ),
+    "a number for a device": wrong(planned(device=0), TypeError, "`device`", "got 0"),
+    "an unknown operation": wrong(planned(operation="dx"), ValueError, "`operation`", "'dx'"),
+    "arrays in place of shapes": wrong(
+        lambda: anyconv.plan_conv(X, W, dtype="float64"),
+        TypeError,
+        "`x_shape` must be a sequence of whole numbers, got a value of type ndarray",
+    ),
+}
+MISUSES = KINDS | SHAPES | OPTIONS | STEPPING | PLANS
 
 
 @pytest.mark.parametrize("misuse", MISUSES.values(), ids=MISUSES)

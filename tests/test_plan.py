@@ -60,6 +60,30 @@ def test_every_namespace_by_name_and_by_module(name):
     assert plan_conv(*LAYER, dtype=dtype, namespace=backend.namespace) == plan
 
 
+def test_a_device_has_its_own_costs():
+    """A plan for a GPU is made without one."""
+    pytest.importorskip("torch")
+    plan = plan_conv(*LAYER, dtype="float32", namespace="torch")
+    assert plan.traits.runs == "eager"
+    assert plan_conv(*LAYER, dtype="float32", namespace="torch", device="cpu") == plan
+    on_gpu = plan_conv(*LAYER, dtype="float32", namespace="torch", device="cuda:0")
+    assert on_gpu.traits.runs == "gpu"
+    assert on_gpu.reason != plan.reason
+
+
+def test_a_device_is_taken_as_the_library_has_it():
+    torch = pytest.importorskip("torch")
+    by_name = plan_conv(*LAYER, dtype="float32", namespace=torch, device="cuda")
+    assert plan_conv(*LAYER, dtype="float32", namespace=torch, device=torch.device("cuda")) == (
+        by_name
+    )
+    x = torch.ones(1)
+    assert plan_conv(*LAYER, dtype="float32", namespace=torch, device=x.device) == plan_conv(
+        *LAYER, dtype="float32", namespace=torch
+    )
+    assert plan_conv(*LAYER, dtype="float32", device="cpu") == plan_conv(*LAYER, dtype="float32")
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_table(operation):
     """Each number by a formula of its own."""

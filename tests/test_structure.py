@@ -31,6 +31,7 @@ FLOORS = {
     "_geometry": 0,
     "_axis_windows": 0,
     "_costs": 0,
+    "_checks": 0,
     "_namespace": 0,
     "_options": 1,
     "_layout": 1,
@@ -240,7 +241,7 @@ def test_options_and_plan_take_what_the_documentation_says():
         parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in list(parameters)[2:]
     )
     convolution = set(inspect.signature(anyconv.conv_forward).parameters) - {"x", "w", "b"}
-    assert convolution | {"dtype", "namespace"} <= set(parameters)
+    assert convolution | {"dtype", "namespace", "device"} <= set(parameters)
 
 
 def test_every_public_name_is_documented():

@@ -398,7 +398,7 @@ MISTAKES = {
     "no arrays": (
         lambda: check_gradients(lambda: X, lambda dy: dy),
         TypeError,
-        "check_gradients needs at least one array after `backward`, got none",
+        "`arrays` must hold at least one array, got none",
     ),
     "a list": (
         lambda: check_gradients(lambda x: x, lambda dy: dy, [1.0]),
@@ -420,10 +420,45 @@ MISTAKES = {
         ValueError,
         "`directions` must be at least 1, got 0",
     ),
+    "a tolerance below zero": (
+        lambda: check_gradients(lambda x: x, lambda dy: dy, X, rtol=-1),
+        ValueError,
+        "`rtol` must be at least 0, got -1",
+    ),
+    "a word for a tolerance": (
+        lambda: check_adjoint(lambda x: x, lambda y: y, X, rtol="small"),
+        TypeError,
+        "`rtol` must be a number, got 'small'",
+    ),
+    "a seed below zero": (
+        lambda: check_adjoint(lambda x: x, lambda y: y, X, seed=-1),
+        ValueError,
+        "`seed` must be at least 0, got -1",
+    ),
+    "no function": (
+        lambda: check_adjoint(X, lambda y: y, X),
+        TypeError,
+        "`forward` must be callable, got",
+    ),
+    "no backward": (
+        lambda: check_gradients(lambda x: x, None, X),
+        TypeError,
+        "`backward` must be callable, got None",
+    ),
+    "options without names": (
+        lambda: check_gradients(lambda x: x, lambda dy: dy, X, options=[1]),
+        TypeError,
+        "`options` must be a mapping, got [1]",
+    ),
+    "arrays of two libraries": (
+        lambda: check_adjoint(lambda x: x, lambda y: y, X, [1.0]),
+        TypeError,
+        "`y` must be an array, got list",
+    ),
     "no step": (
         lambda: check_gradients(lambda x: x, lambda dy: dy, X, step=0.0),
         ValueError,
-        "`step` must be positive, got 0.0",
+        "`step` must be positive and finite, got 0.0",
     ),
 }
 

@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
 def train(
     data: Annotated[
         str | None,
-        typer.Option(help="digits, a folder with the SIGNS files, or an HDF5 file. [digits]"),
+        typer.Option(help="digits (if not given), a folder with the SIGNS files, or an HDF5 file."),
     ] = None,
     model: Annotated[
         str | None,
@@ -60,10 +60,18 @@ def train(
     ] = None,
     backend: Backend = "auto",
     device: Device = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times each image is seen.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images in a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Its peak.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random. [0]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Times each image is seen; by model if not given.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images in a step; by model too.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Its peak; by model too.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of everything random; 0 if not given.")
+    ] = None,
     hold_out: Annotated[
         float | None,
         typer.Option(
@@ -73,7 +81,7 @@ def train(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [runs/DATA-MODEL]")
+        Path | None, typer.Option(help="Folder of the run; runs/DATA-MODEL if not given.")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder, with its settings.")

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anyconv._namespace import array_namespace
 from anyconv._typing import Array
 from anyconv.datasets import Dataset
 from anyconv.nn import Adam, SoftmaxCrossEntropy, softmax, warmup_cosine
-from anyconv.nn._arrays import namespace_of, to_numpy
+from anyconv.nn._arrays import to_numpy
 from anyconv.nn.models import build
 
 from ._backends import Backend
@@ -158,7 +159,7 @@ class Trainer:
         self._set_learning_rate()
         self.optimizer.step(network)
 
-        xp = namespace_of(scores)
+        xp = array_namespace(scores=scores)
         hits = xp.sum(xp.astype(xp.argmax(scores, axis=1) == y, y.dtype))
         return float(loss), int(hits)
 

@@ -49,6 +49,8 @@ def load(what: str | Path) -> Dataset:
     """
     if what == "digits":
         return load_digits()
+    if not isinstance(what, str | Path):
+        raise TypeError(f"`what` must be a name or a path, got {type(what).__name__}")
     path = Path(what)
     if not path.exists():
         raise DatasetError(f"{what}: there is no such file or folder (nor data set: digits)")

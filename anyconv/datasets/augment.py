@@ -53,7 +53,7 @@ def random_affine(
     >>> bool((random_affine(x, np.random.default_rng(0)) == x).all())  # nothing is asked for
     True
     """
-    m = len(images)
+    m = _checked(images)[0]
     angle = np.deg2rad(rng.uniform(-rotation, rotation, m))
     scale = np.exp(rng.uniform(-zoom, zoom, m))
     ratio = np.exp(rng.uniform(-stretch, stretch, m) / 2)
@@ -85,7 +85,9 @@ def warp(images: Images, matrices: np.ndarray[Any, Any]) -> Images:
     numpy.ndarray
         Images of the same shape; what lies outside continues the edge.
     """
-    m, height, width, channels = images.shape
+    m, height, width, channels = _checked(images)
+    if matrices.shape != (m, 2, 3):
+        raise ValueError(f"`matrices` must have shape {(m, 2, 3)}, got {matrices.shape}")
     centre = np.array([(height - 1) / 2, (width - 1) / 2], dtype=np.float32)
     rows = np.arange(height, dtype=np.float32)[:, None] - centre[0]  # (height, 1)
     columns = np.arange(width, dtype=np.float32) - centre[1]  # (width,)
@@ -145,11 +147,23 @@ def random_light(
     >>> random_light(x, np.random.default_rng(0), brightness=0.5).dtype
     dtype('float32')
     """
-    m, channels = len(images), images.shape[3]
+    m, _, _, channels = _checked(images)
     factor = rng.uniform(1 - contrast, 1 + contrast, (m, 1, 1, 1))
     factor = factor * rng.uniform(1 - colour, 1 + colour, (m, 1, 1, channels))
     offset = rng.uniform(-brightness, brightness, (m, 1, 1, 1))
     return images * factor.astype(np.float32) + offset.astype(np.float32)
+
+
+def _checked(images: Images) -> tuple[int, int, int, int]:
+    """Return the shape of a batch of images."""
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"`images` must be a NumPy array, got {type(images).__name__}")
+    if images.ndim != 4:
+        raise ValueError(
+            f"`images` must have shape (m, height, width, channels), got {images.shape}"
+        )
+    m, height, width, channels = images.shape
+    return m, height, width, channels
 
 
 def _cells(

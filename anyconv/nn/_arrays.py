@@ -5,17 +5,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from anyconv._namespace import array_namespace, device
 from anyconv._typing import Array
-
-
-def namespace_of(*arrays: Array) -> Any:
-    """Return the array API namespace that the arrays share."""
-    return array_api_compat.array_namespace(*arrays)
-
-
-def device_of(array: Array) -> Any:
-    """Return the device of an array, in the form its own namespace accepts."""
-    return array_api_compat.device(array)
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:
@@ -24,7 +15,7 @@ def to_numpy(array: Array) -> np.ndarray[Any, Any]:
         return array
     if array_api_compat.is_torch_array(array):
         array = array.detach()
-    xp = namespace_of(array)
+    xp = array_namespace(array=array)
     if array_api_compat.is_array_api_strict_namespace(xp):
         array = array.to_device(xp.Device("CPU_DEVICE"))
     elif array_api_compat.is_cupy_array(array) or array_api_compat.is_torch_array(array):
@@ -42,5 +33,5 @@ def from_numpy(
 
 def like(array: np.ndarray[Any, Any], model: Array) -> Array:
     """Return a copy of a NumPy array where `model` is: in its namespace, dtype and device."""
-    xp = namespace_of(model)
-    return xp.asarray(np.array(array), dtype=model.dtype, device=device_of(model))
+    xp = array_namespace(model=model)
+    return xp.asarray(np.array(array), dtype=model.dtype, device=device(model))

@@ -4,9 +4,11 @@ from math import prod
 
 import numpy as np
 
-from anyconv._typing import Array
+from anyconv._checks import fraction
+from anyconv._namespace import array_namespace
+from anyconv._typing import Array, Namespace
 
-from ._arrays import like, namespace_of
+from ._arrays import like
 from .layer import Layer
 
 
@@ -25,7 +27,7 @@ class ReLU(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return x where it is positive, zero elsewhere."""
-        xp = namespace_of(x)
+        xp = _namespace_of_batch(x)
         y = xp.maximum(x, xp.zeros_like(x[..., :1]))
         self._memory = y
         return y
@@ -33,7 +35,7 @@ class ReLU(Layer):
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Return the gradient where the output was positive, zero elsewhere."""
         y = self._recall()
-        xp = namespace_of(dy)
+        xp = array_namespace(dy=dy)
         return dy * xp.astype(y > 0, dy.dtype)
 
 
@@ -49,8 +51,8 @@ class Dropout(Layer):
 
     Raises
     ------
-    ValueError
-        If `rate` is out of range.
+    TypeError, ValueError
+        If `rate` is no number, or out of range.
 
     References
     ----------
@@ -69,9 +71,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, rng: np.random.Generator | int | None = None) -> None:
         super().__init__()
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"`rate` must be at least 0 and less than 1, got {rate}")
-        self.rate = rate
+        self.rate = fraction("rate", rate)
         self.rng = np.random.default_rng(rng)
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
@@ -79,6 +79,7 @@ class Dropout(Layer):
         if not training or self.rate == 0.0:
             self._memory = (None,)
             return x
+        array_namespace(x=x)
         kept = self.rng.random(tuple(x.shape)) >= self.rate
         factor = like(kept / (1.0 - self.rate), x)
         self._memory = (factor,)
@@ -105,9 +106,18 @@ class Flatten(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return x as (m, everything else)."""
+        xp = _namespace_of_batch(x)
         self._memory = tuple(x.shape)
-        return namespace_of(x).reshape(x, (x.shape[0], prod(x.shape[1:])))
+        return xp.reshape(x, (x.shape[0], prod(x.shape[1:])))
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Return the gradient in the shape of the input."""
-        return namespace_of(dy).reshape(dy, self._recall())
+        return array_namespace(dy=dy).reshape(dy, self._recall())
+
+
+def _namespace_of_batch(x: Array) -> Namespace:
+    """Return the namespace of an array with an axis to it."""
+    xp = array_namespace(x=x)
+    if x.ndim < 1:
+        raise ValueError("`x` must have a batch axis, got shape ()")
+    return xp

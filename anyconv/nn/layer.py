@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from anyconv._checks import choice, shown
 from anyconv._typing import Array
 
 from ._arrays import from_numpy, like, to_numpy
@@ -101,7 +102,16 @@ class Layer(ABC):
         -------
         Layer
             The layer itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `xp` is no namespace, or `dtype` another word.
         """
+        if not hasattr(xp, "asarray"):
+            raise TypeError(f"`xp` must be an array library's namespace, got {shown(xp)}")
+        if dtype is not None:
+            choice("dtype", dtype, ("float32", "float64"))
         for _, layer in self.leaves():
             for held in (layer.parameters, layer.state):
                 for key, value in held.items():
@@ -129,6 +139,11 @@ class Sequential(Layer):
     *layers : Layer
         The layers, in the order of `forward`.
 
+    Raises
+    ------
+    TypeError
+        If something is no layer.
+
     Examples
     --------
     >>> import numpy as np
@@ -147,6 +162,9 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer) -> None:
         super().__init__()
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"`layers[{index}]` must be a layer, got {type(layer).__name__}")
         self.layers = layers
 
     def forward(self, x: Array, *, training: bool = False) -> Array:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from anyconv._typing import Array
-
-from ._arrays import device_of, namespace_of
+from anyconv._checks import fraction
+from anyconv._namespace import array_namespace, device
+from anyconv._typing import Array, Namespace
 
 
 def softmax(scores: Array) -> Array:
@@ -31,7 +31,8 @@ def softmax(scores: Array) -> Array:
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    xp = namespace_of(scores)
+    xp = array_namespace(scores=scores)
+    _check_scores(scores, xp)
     powers = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
     return powers / xp.sum(powers, axis=1, keepdims=True)
 
@@ -46,8 +47,8 @@ class SoftmaxCrossEntropy:
 
     Raises
     ------
-    ValueError
-        If `label_smoothing` is out of range.
+    TypeError, ValueError
+        If `label_smoothing` is no number, or out of range.
 
     Notes
     -----
@@ -74,23 +75,24 @@ class SoftmaxCrossEntropy:
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(
-                f"`label_smoothing` must be at least 0 and less than 1, got {label_smoothing}"
-            )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = fraction("label_smoothing", label_smoothing)
         self._memory: Any = None
 
     def forward(self, scores: Array, labels: Array) -> Array:
         """Return the mean loss."""
-        if scores.ndim != 2 or tuple(labels.shape) != (scores.shape[0],):
+        xp = array_namespace(scores=scores, labels=labels)
+        _check_scores(scores, xp)
+        if tuple(labels.shape) != (scores.shape[0],):
             raise ValueError(
                 "`scores` must have shape (m, classes) and `labels` shape (m,), "
                 f"got {tuple(scores.shape)} and {tuple(labels.shape)}"
             )
-        xp = namespace_of(scores, labels)
+        if scores.shape[0] < 1:
+            raise ValueError(f"`scores` must have one row or more, got shape {scores.shape}")
+        if not xp.isdtype(labels.dtype, "integral"):
+            raise TypeError(f"`labels` must be of integers, got {labels.dtype}")
         m, classes = scores.shape
-        each = xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
+        each = xp.arange(classes, dtype=labels.dtype, device=device(labels))
         hit = xp.astype(labels[:, None] == each[None, :], scores.dtype)  # (m, classes)
         target = hit * (1.0 - self.label_smoothing) + self.label_smoothing / classes
         shifted = scores - xp.max(scores, axis=1, keepdims=True)
@@ -103,4 +105,14 @@ class SoftmaxCrossEntropy:
         if self._memory is None:
             raise RuntimeError("`SoftmaxCrossEntropy.backward` needs a `forward` before it")
         logarithms, target = self._memory
-        return (namespace_of(target).exp(logarithms) - target) / target.shape[0]
+        return (array_namespace(target=target).exp(logarithms) - target) / target.shape[0]
+
+
+def _check_scores(scores: Array, xp: Namespace) -> None:
+    """Refuse scores that are not real, or of no class."""
+    if not xp.isdtype(scores.dtype, "real floating"):
+        raise TypeError(f"`scores` must be real floating, got {scores.dtype}")
+    if scores.ndim != 2 or scores.shape[1] < 1:
+        raise ValueError(
+            f"`scores` must have shape (m, classes), one class or more, got {tuple(scores.shape)}"
+        )

@@ -16,9 +16,10 @@ from math import prod
 
 import numpy as np
 
+from anyconv._checks import integer
+from anyconv._namespace import array_namespace
 from anyconv._typing import Array
 
-from ._arrays import namespace_of
 from .layer import Layer
 
 
@@ -62,6 +63,7 @@ class BatchNorm(Layer):
         self, channels: int, *, axis: int = -1, momentum: float = 0.1, epsilon: float = 1e-5
     ) -> None:
         super().__init__()
+        channels = integer("channels", channels, minimum=1)
         self.axis = axis
         self.momentum = momentum
         self.epsilon = epsilon
@@ -76,9 +78,9 @@ class BatchNorm(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the normalised x."""
-        xp = namespace_of(x)
+        xp = array_namespace(x=x)
         gain, b = self.parameters["gain"], self.parameters["b"]
-        if x.shape[self.axis] != gain.shape[0]:
+        if x.ndim < 2 or x.shape[self.axis] != gain.shape[0]:
             raise ValueError(
                 f"`x` must have {gain.shape[0]} channels on axis {self.axis}, "
                 f"got shape {tuple(x.shape)}"
@@ -103,7 +105,7 @@ class BatchNorm(Layer):
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Set the gradients of gain and bias, return the input's."""
         x, mean, s, training = self._recall()
-        xp = namespace_of(dy)
+        xp = array_namespace(dy=dy)
         shape, dy = dy.shape, self._long_rows(dy)
         gain = self.parameters["gain"]
         m = prod(shape) // gain.shape[0]
@@ -132,18 +134,18 @@ class BatchNorm(Layer):
         """
         if self.axis != -1 or x.ndim < 3:
             return x
-        return namespace_of(x).reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+        return array_namespace(x=x).reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
 
     def _sum(self, x: Array) -> Array:
         """Sum over all but the channels: (..., w*C) -> (C,)."""
-        xp = namespace_of(x)
+        xp = array_namespace(x=x)
         axis = self.axis % x.ndim
         total = xp.sum(x, axis=tuple(i for i in range(x.ndim) if i != axis))
         return xp.sum(xp.reshape(total, (-1, self.parameters["gain"].shape[0])), axis=0)
 
     def _wide(self, values: Array, x: Array) -> Array:
         """Repeat and shape one value a channel so that it broadcasts against x."""
-        xp = namespace_of(x)
+        xp = array_namespace(x=x)
         axis = self.axis % x.ndim
         repeated = xp.tile(values, (x.shape[axis] // values.shape[0],))
         return xp.reshape(repeated, tuple(-1 if i == axis else 1 for i in range(x.ndim)))

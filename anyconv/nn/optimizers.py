@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from anyconv._checks import fraction, is_sequence, number
+from anyconv._namespace import array_namespace
 from anyconv._typing import Array
 
-from ._arrays import like, namespace_of, to_numpy
+from ._arrays import like, to_numpy
 from .layer import Layer, joined
 
 
@@ -42,7 +44,7 @@ class Optimizer(ABC):
 
     def __init__(self, learning_rate: float, *, weight_decay: float = 0.0) -> None:
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if not value >= 0.0:
+            if not number(name, value) >= 0.0:
                 raise ValueError(f"`{name}` must be at least 0, got {value}")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -91,7 +93,7 @@ class Optimizer(ABC):
 
     def _moments(self, name: str, value: Array) -> dict[str, Array]:
         if name not in self.moments:
-            xp = namespace_of(value)
+            xp = array_namespace(value=value)
             self.moments[name] = {moment: xp.zeros_like(value) for moment in self.moment_names}
         return self.moments[name]
 
@@ -139,9 +141,7 @@ class SGD(Optimizer):
         self, learning_rate: float = 0.01, *, momentum: float = 0.9, weight_decay: float = 0.0
     ) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay)
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"`momentum` must be at least 0 and less than 1, got {momentum}")
-        self.momentum = momentum
+        self.momentum = fraction("momentum", momentum)
 
     def change(self, gradient: Array, moments: dict[str, Array]) -> Array:
         """Return ``learning_rate * velocity``."""
@@ -201,9 +201,9 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay)
-        if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"`betas` must be at least 0 and less than 1, got {betas}")
-        self.betas = betas
+        if not is_sequence(betas) or len(betas) != 2:
+            raise ValueError(f"`betas` must be two numbers, got {betas!r}")
+        self.betas = fraction("betas", betas[0]), fraction("betas", betas[1])
         self.epsilon = epsilon
 
     def change(self, gradient: Array, moments: dict[str, Array]) -> Array:
@@ -213,7 +213,7 @@ class Adam(Optimizer):
         square = second * moments["square"] + (1.0 - second) * (gradient * gradient)
         moments["mean"], moments["square"] = mean, square
         rate = self.learning_rate / (1.0 - first**self.steps)
-        root = namespace_of(square).sqrt(square / (1.0 - second**self.steps))
+        root = array_namespace(square=square).sqrt(square / (1.0 - second**self.steps))
         return rate * mean / (root + self.epsilon)
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 import anyconv
+from anyconv._checks import choice, integer, is_sequence, shape
+from anyconv._namespace import array_namespace, common_namespace
 from anyconv._typing import Array, Layout, Padding, PaddingMode
 
-from ._arrays import namespace_of
 from .initializers import Initializer, glorot_uniform, he_normal
 from .layer import Layer
 
@@ -34,8 +35,10 @@ class Conv(Layer):
 
     Raises
     ------
+    TypeError
+        If a size is no whole number.
     ValueError
-        If `groups` does not divide the channels.
+        If a size is below one, or `groups` does not divide the channels.
 
     Notes
     -----
@@ -79,9 +82,11 @@ class Conv(Layer):
             "padding_mode": padding_mode,
             "layout": layout,
         }
-        self.parameters = _conv_parameters(
-            in_channels, out_channels, kernel_size, groups, layout, bias, initializer, rng
-        )
+        in_channels, out_channels = _checked_channels(in_channels, out_channels)
+        w = _first_weight(in_channels, out_channels, kernel_size, groups, layout, initializer, rng)
+        self.parameters = {"w": w}
+        if bias:
+            self.parameters["b"] = np.zeros(out_channels, dtype=np.float32)
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return ``anyconv.conv_forward(x, w, b)``."""
@@ -94,7 +99,10 @@ class Conv(Layer):
         x, w = self._recall(), self.parameters["w"]
         self.gradients = {"w": anyconv.conv_backward_weight(dy, x, w.shape, **self.options)}
         if "b" in self.parameters:
-            self.gradients["b"] = anyconv.conv_backward_bias(dy, layout=self.options["layout"])
+            # With one batch axis, which the bias's gradient needs where the channels are first.
+            image = dy.shape[1 - w.ndim :]
+            rows = array_namespace(dy=dy).reshape(dy, (prod(dy.shape[: 1 - w.ndim]), *image))
+            self.gradients["b"] = anyconv.conv_backward_bias(rows, layout=self.options["layout"])
         if not input_gradient:
             return None
         return anyconv.conv_backward_input(dy, w, x.shape, **self.options)
@@ -116,8 +124,10 @@ class ConvTranspose(Layer):
 
     Raises
     ------
+    TypeError
+        If a size is no whole number.
     ValueError
-        If `groups` does not divide the channels.
+        If a size is below one, or `groups` does not divide the channels.
 
     Notes
     -----
@@ -163,10 +173,10 @@ class ConvTranspose(Layer):
             "groups": groups,
             "layout": layout,
         }
+        in_channels, out_channels = _checked_channels(in_channels, out_channels)
         # The weight is that of the convolution which maps this layer's output to its input.
-        self.parameters = _conv_parameters(
-            out_channels, in_channels, kernel_size, groups, layout, False, initializer, rng
-        )
+        w = _first_weight(out_channels, in_channels, kernel_size, groups, layout, initializer, rng)
+        self.parameters = {"w": w}
         if bias:
             self.parameters["b"] = np.zeros(out_channels, dtype=np.float32)
 
@@ -222,8 +232,8 @@ class Dense(Layer):
         rng: np.random.Generator | int | None = None,
     ) -> None:
         super().__init__()
-        shape = (inputs, outputs)
-        w = initializer(np.random.default_rng(rng), shape, fan_in=inputs, fan_out=outputs)
+        sizes = integer("inputs", inputs, minimum=1), integer("outputs", outputs, minimum=1)
+        w = initializer(np.random.default_rng(rng), sizes, fan_in=inputs, fan_out=outputs)
         self.parameters = {"w": w}
         if bias:
             self.parameters["b"] = np.zeros(outputs, dtype=np.float32)
@@ -231,6 +241,7 @@ class Dense(Layer):
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return ``x @ w + b``."""
         w = self.parameters["w"]
+        common_namespace(x=x, w=w)
         if x.ndim != 2 or x.shape[1] != w.shape[0]:
             raise ValueError(
                 f"`x` must have shape (m, {w.shape[0]}) for this `Dense`, got {tuple(x.shape)}; "
@@ -245,37 +256,43 @@ class Dense(Layer):
         x = self._recall()
         self.gradients = {"w": x.T @ dy}  # (inputs, m) @ (m, outputs) -> (inputs, outputs)
         if "b" in self.parameters:
-            self.gradients["b"] = namespace_of(dy).sum(dy, axis=0)
+            self.gradients["b"] = array_namespace(dy=dy).sum(dy, axis=0)
         return dy @ self.parameters["w"].T if input_gradient else None
 
 
-def _conv_parameters(
+def _checked_channels(in_channels: int, out_channels: int) -> tuple[int, int]:
+    """Return the channels of a layer, whole numbers of at least one."""
+    return (
+        integer("in_channels", in_channels, minimum=1),
+        integer("out_channels", out_channels, minimum=1),
+    )
+
+
+def _first_weight(
     in_channels: int,
     out_channels: int,
     kernel_size: int | Sequence[int],
     groups: int,
     layout: Layout,
-    bias: bool,
     initializer: Initializer,
     rng: np.random.Generator | int | None,
-) -> dict[str, Array]:
-    """Return first values of a convolution's weight, in the shape its layout asks for, and bias."""
-    if groups < 1 or in_channels % groups or out_channels % groups:
+) -> np.ndarray[Any, Any]:
+    """Return first values of a convolution's weight, in the shape its layout asks for."""
+    groups = integer("groups", groups, minimum=1)
+    if in_channels % groups or out_channels % groups:
         raise ValueError(
             f"`groups` must divide the {in_channels} input and {out_channels} output channels, "
             f"got {groups}"
         )
-    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    sizes = kernel_size if is_sequence(kernel_size) else (kernel_size, kernel_size)
+    kernel = shape("kernel_size", sizes, minimum=1)
+    if not kernel:
+        raise ValueError("`kernel_size` must have one entry or more, got none")
     channels = in_channels // groups
-    last = layout == "channels_last"
-    shape = (*kernel, channels, out_channels) if last else (out_channels, channels, *kernel)
-    w = initializer(
+    last = choice("layout", layout, get_args(Layout)) == "channels_last"
+    return initializer(
         np.random.default_rng(rng),
-        shape,
+        (*kernel, channels, out_channels) if last else (out_channels, channels, *kernel),
         fan_in=channels * prod(kernel),
         fan_out=out_channels // groups * prod(kernel),
     )
-    parameters: dict[str, Array] = {"w": w}
-    if bias:
-        parameters["b"] = np.zeros(out_channels, dtype=np.float32)
-    return parameters

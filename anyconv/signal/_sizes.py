@@ -1,10 +1,13 @@
 """Whole numbers only: what a caller's shapes, mode and strides mean to the core."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import index
+from typing import Any
 
+from anyconv._checks import boolean, choice, integer, is_sequence, shape
 from anyconv._typing import Shape
+
+MODES = ("full", "valid", "same")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ def resolve(
     multi_channel: bool,
 ) -> Sizes:
     """All sizes of a call, or an error that names the argument and the numbers."""
-    data = tuple(index(size) for size in data_shape)
-    filt = tuple(index(size) for size in filt_shape)
+    data, filt = shape("data_shape", data_shape), shape("filt_shape", filt_shape)
+    multi_channel = boolean("multi_channel", multi_channel)
     ndim = len(filt) - 2 * multi_channel
     _check_axes(data, filt, ndim, multi_channel)
     m, n = data[len(data) - ndim :], filt[len(filt) - ndim :]
@@ -60,32 +63,35 @@ def _check_axes(data: Shape, filt: Shape, ndim: int, multi_channel: bool) -> Non
             f"`filt` must have the {data[-ndim - 1]} channels of `data`, got {filt[1]}"
             f" (`data` {data}, `filt` {filt})"
         )
-    for name, shape, first in ("data", data, len(data) - ndim), ("filt", filt, 0):
-        if min(shape[first:]) < 1:
-            raise ValueError(f"`{name}` must not be empty along its signal axes, got {shape}")
+    for name, sizes, first in ("data", data, len(data) - ndim), ("filt", filt, 0):
+        if min(sizes[first:]) < 1:
+            raise ValueError(f"`{name}` must not be empty along its signal axes, got {sizes}")
 
 
-def _strides(strides: int | Sequence[int] | None, ndim: int) -> Shape:
+def _strides(strides: Any, ndim: int) -> Shape:
     if strides is None:
         return (1,) * ndim
-    resolved = (
-        tuple(index(stride) for stride in strides)
-        if isinstance(strides, Iterable)
-        else (index(strides),) * ndim
-    )
-    if len(resolved) != ndim or min(resolved) < 1:
-        raise ValueError(f"`strides` must be {ndim} whole numbers of at least 1, got {strides}")
+    if hasattr(strides, "tolist"):  # NumPy's
+        strides = strides.tolist()
+    if not is_sequence(strides):
+        rule = "a whole number or a sequence of them"
+        return (integer("strides", strides, minimum=1, rule=rule),) * ndim
+    resolved = tuple(integer("strides", stride, minimum=1) for stride in strides)
+    if len(resolved) != ndim:
+        raise ValueError(
+            f"`strides` must be one number or one for each of the {ndim} spatial axes, "
+            f"got {len(resolved)}: {resolved}"
+        )
     return resolved
 
 
 def _padding(mode: str, m: Shape, n: Shape) -> tuple[tuple[int, int], ...]:
     """Zeros before and after each axis; "same" is "full" less (n - 1) // 2 of its first outputs."""
+    choice("mode", mode, MODES)
     if mode == "full":
         return tuple((kernel - 1, kernel - 1) for kernel in n)
     if mode == "same":
         return tuple((kernel // 2, (kernel - 1) // 2) for kernel in n)
-    if mode != "valid":
-        raise ValueError(f"`mode` must be 'full', 'valid' or 'same', got {mode!r}")
     for axis, (input, kernel) in enumerate(zip(m, n, strict=True)):
         if kernel > input:
             raise ValueError(

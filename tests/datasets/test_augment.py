@@ -106,3 +106,12 @@ def test_the_same_generator_gives_the_same_images():
     options = {"rotation": 10, "zoom": 0.1, "stretch": 0.1, "shift": 1, "mirror": True}
     first, second = (random_affine(images, np.random.default_rng(2), **options) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("change", [random_affine, random_light])
+def test_what_is_no_batch_of_images_is_refused(change):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"`images` must have shape \(m, height, .* got \(4, 4, 3"):
+        change(np.ones((4, 4, 3), np.float32), rng)
+    with pytest.raises(TypeError, match="`images` must be a NumPy array, got list"):
+        change([[1.0]], rng)

@@ -112,6 +112,17 @@ def test_input_gradient_can_be_left_out(name):
         np.testing.assert_array_equal(again, value)
 
 
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)], ids=["none", "one", "two"])
+def test_convolution_has_any_number_of_batch_axes(batch, layout):
+    """The gradient of the bias among them, which cannot see them from its shape alone."""
+    rng = np.random.default_rng(0)
+    channels_first = layout == "channels_first"
+    shape = (*batch, 4, 6, 5) if channels_first else (*batch, 6, 5, 4)
+    layer = Conv(4, 3, 3, layout=layout, rng=0).to(np, dtype="float64")
+    check_layer(layer, rng.standard_normal(shape), training=True)
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name != "Sequential"])
 def test_backward_needs_forward(name):
     make, shape = CASES[name]

@@ -257,13 +257,17 @@ def test_strides_may_be_one_number_or_numpy_s(np_backend):
             ValueError,
             "in mode 'valid' `filt` must fit into `data`, got 4 on 3 along spatial axis 0",
         ),
-        ((np.ones(3), np.ones(4), "wrap"), ValueError, "`mode` must be 'full', 'valid' or 'same'"),
+        (
+            (np.ones(3), np.ones(4), "wrap"),
+            ValueError,
+            "`mode` must be one of 'full', 'valid', 'same', got",
+        ),
         (
             (np.ones((3, 3)), np.ones((2, 2)), "full", (1,)),
             ValueError,
-            r"`strides` must be 2 whole numbers of at least 1, got \(1,\)",
+            r"`strides` must be one number or one for each of the 2 spatial axes, got 1: \(1,\)",
         ),
-        ((np.ones(3), np.ones(2), "full", 0), ValueError, "whole numbers of at least 1, got 0"),
+        ((np.ones(3), np.ones(2), "full", 0), ValueError, "`strides` must be at least 1, got 0"),
         (
             (np.ones((4, 9)), np.ones((2, 3, 5)), "full", None, True),
             ValueError,
@@ -291,11 +295,34 @@ def test_strides_may_be_one_number_or_numpy_s(np_backend):
             "`data` must be of a floating or complex dtype, got int64; convert it first",
         ),
         (([1.0, 2.0], np.ones(3)), TypeError, "`data` must be an array, got list"),
+        ((np.ones(3), np.ones(2), None), TypeError, "`mode` must be one of .*, got None"),
+        ((np.ones(3), np.ones(2), "full", 1.5), TypeError, "`strides` .* whole number .* got 1.5"),
+        ((np.ones(3), np.ones(2), "full", "2"), TypeError, "`strides` .* whole number .* got '2'"),
+        ((np.ones(3), np.ones(2), "full", True), TypeError, "`strides` .* got True"),
+        ((np.ones(3), np.ones(2), "full", (2.0,)), TypeError, r"`strides` .* got 2\.0"),
+        ((np.ones(3), np.ones(2), "full", None, "yes"), TypeError, "`multi_channel` .* got 'yes'"),
+        ((np.ones(3), np.ones(2), "full", None, 2), TypeError, "`multi_channel` .* got 2"),
     ],
 )
 def test_errors_name_the_argument_and_the_numbers(arguments, error, message):
     with pytest.raises(error, match=message):
         signal.convolve(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("shape", "error", "message"),
+    [
+        (None, TypeError, "`data_shape` must be a sequence of whole numbers, got None"),
+        (5, TypeError, "`data_shape` must be a sequence of whole numbers, got 5"),
+        ((5.0,), TypeError, r"`data_shape` must be a whole number, got 5\.0"),
+        ((-1, 5), ValueError, "`data_shape` must be at least 0, got -1"),
+    ],
+)
+def test_a_shape_is_whole_numbers(shape, error, message):
+    with pytest.raises(error, match=message):
+        signal.convolve_data_adjoint(np.ones(7), np.ones(3), shape)
+    with pytest.raises(error, match=message.replace("data", "filt")):
+        signal.convolve_filter_adjoint(np.ones(7), np.ones(3), shape)
 
 
 @pytest.mark.parametrize(
