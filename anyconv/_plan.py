@@ -10,6 +10,7 @@ from anyconv._algorithms import Algorithm, Tiled
 from anyconv._block_sizes import WORTH_A_WORKER
 from anyconv._geometry import Pairs, Phase, Problem
 from anyconv._layout import join_shape
+from anyconv._rewritings import Rewriting
 from anyconv._traits import Traits
 from anyconv._typing import Index, Operation, Shape
 
@@ -31,6 +32,14 @@ class PhasePlan:
     """One of the stride-one convolutions that the gradient of a strided input falls into."""
 
     phases: tuple[Phase, ...]
+    plan: "Plan"
+
+
+@dataclass(frozen=True)
+class PlainPlan:
+    """The plain problem that stands for another, and its plan."""
+
+    rewriting: Rewriting
     plan: "Plan"
 
 
@@ -61,6 +70,7 @@ class Plan:
     workspace: int
     reason: str
     rewritten: tuple[PhasePlan, ...] = ()
+    plain: PlainPlan | None = None
     layout: str = "channels_last"
 
     @property
@@ -72,7 +82,13 @@ class Plan:
     @property
     def algorithm(self) -> str:
         """The name of the algorithm."""
-        return self.rewritten[0].plan.algorithm if self.rewritten else self.template.name
+        return self.leaves[0].template.name
+
+    @cached_property
+    def leaves(self) -> tuple["Plan", ...]:
+        """The plans that are carried out block by block, in order."""
+        inner = [step.plan for step in self.rewritten] + ([self.plain.plan] if self.plain else [])
+        return tuple(leaf for plan in inner for leaf in plan.leaves) or (self,)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -129,7 +145,7 @@ class Plan:
     def __str__(self) -> str:
         """A small table."""
         p = self.problem
-        calls = sum(len(step.plan.blocks) for step in self.rewritten) or len(self.blocks)
+        calls = sum(len(leaf.blocks) for leaf in self.leaves)
         rows = {
             "operation": self.operation,
             "algorithm": f"{self.algorithm} ({self.reason})",

@@ -12,15 +12,18 @@ from math import prod
 
 from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
 from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
-from anyconv._costs import CPU, GPU
+from anyconv._costs import CPU, GPU, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
-from anyconv._plan import PhasePlan, Plan
+from anyconv._plan import PhasePlan, PlainPlan, Plan
+from anyconv._rewritings import rewriting_of
 from anyconv._traits import Traits
 from anyconv._typing import Operation
 
 # Below this many multiply-adds nothing is won by a transform.
 WORTH_A_TRANSFORM = 2**24
+# A rewriting is chosen where it is estimated to take less than this part of the time.
+WORTH_A_REWRITING = 0.92
 
 
 @lru_cache(maxsize=4096)
@@ -31,7 +34,25 @@ def make_plan(
     traits: Traits,
     limits: Options,
 ) -> Plan:
-    """The plan of one map of a convolution."""
+    """The plan of one map of a convolution, rewritten where that is cheaper."""
+    plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
+    # An algorithm asked for by name is wanted on the problem as it stands.
+    if algorithm == "auto" and problem.multiply_adds >= WORTH_A_TRANSFORM:
+        plain = _plain_plan(problem, operation, traits, limits)
+        time = _nanoseconds(plan) if plain else 0
+        if plain and _nanoseconds(plain) < WORTH_A_REWRITING * time:
+            return replace(plain, reason=f"{plain.reason}; as it stands {time / 1e6:.3g} ms")
+    return plan
+
+
+def _plan_as_it_stands(
+    problem: Problem,
+    operation: Operation,
+    algorithm: str,
+    traits: Traits,
+    limits: Options,
+) -> Plan:
+    """The plan of a problem that is not rewritten before an algorithm is chosen."""
     name, reason = _choose(problem, operation, algorithm, traits, limits)
     if operation == "input":
         held = _held_by_phases(problem, traits)
@@ -79,15 +100,76 @@ def _estimate(
     template, images, workers, workspace = size_blocks(problem, operation, chosen, traits, limits)
     if workspace > limits.workspace_bytes:  # of a traced call, which has a single block
         raise WorkspaceError
+    return _nanoseconds_of_blocks(problem, operation, template, images, workers, traits)
+
+
+def _nanoseconds_of_blocks(
+    problem: Problem,
+    operation: Operation,
+    template: Algorithm,
+    images: int,
+    workers: int,
+    traits: Traits,
+) -> float:
+    """The time of a problem in blocks, by the costs of its algorithm."""
     c, k = problem.in_channels, problem.out_channels
     whole = template.resized(problem.geometry.output)
     cost = whole.cost(max(problem.images, 1), c, k)
     count = count_blocks(problem, template, images)
     summed = 3 * template.weight_elements(c, k) * count if operation == "weight" else 0
     cost = cost._replace(elements=cost.elements + summed, calls=cost.calls * count)
-    rates = GPU if traits.runs == "gpu" else CPU
-    time = rates.nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
+    time = _rates(traits).nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
     return time / min(workers, count)
+
+
+def _rates(traits: Traits) -> Rates:
+    return GPU if traits.runs == "gpu" else CPU
+
+
+def _nanoseconds(plan: Plan) -> float:
+    """The time of a plan by its own choices."""
+    traits = plan.traits
+    if plan.plain:
+        cost = plan.plain.rewriting.cost
+        time = _rates(traits).nanoseconds(cost, traits.element_bytes, is_complex=traits.is_complex)
+        return time + _nanoseconds(plan.plain.plan)
+    if plan.rewritten:
+        return sum(_nanoseconds(step.plan) for step in plan.rewritten)
+    return _nanoseconds_of_blocks(
+        plan.problem,
+        plan.operation,
+        plan.template,
+        plan.images_per_block,
+        plan.workers,
+        traits,
+    )
+
+
+def _plain_plan(
+    problem: Problem, operation: Operation, traits: Traits, limits: Options
+) -> Plan | None:
+    """The plan of the plain problem that stands for this one, where there is one that fits."""
+    rewriting = rewriting_of(problem)
+    # With stride one an input gradient is a convolution of dy, which is rewritten in its turn.
+    if rewriting is None or (operation == "input" and set(problem.geometry.stride) == {1}):
+        return None
+    held, padded = (n * traits.element_bytes for n in (rewriting.held, rewriting.padded))
+    inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
+    try:
+        inner = make_plan(rewriting.inner, operation, "auto", traits, inside)
+    except WorkspaceError:
+        return None
+    workspace = held + max(inner.workspace, padded)
+    if workspace > limits.workspace_bytes:
+        return None
+    return replace(
+        inner,
+        problem=problem,
+        workspace=workspace,
+        reason=f"{rewriting.words}; {inner.reason}",
+        rewritten=(),
+        plain=PlainPlan(rewriting, inner),
+    )
 
 
 def _phase_plans(
