@@ -31,10 +31,12 @@ from anyconv._workers import share
 
 def run_forward(plan: Plan, x: Array, w: Array, b: Array | None, *, xp: Namespace) -> Array:
     """`y = A( B(x) @ G(w) ) + b`."""
-    if plan.plain:
-        plain, inner = plan.plain.rewriting, plan.plain.plan
-        y = run_forward(inner, plain.data(x, xp=xp), plain.weight(w, xp=xp), b, xp=xp)
-        return plain.output(y, xp=xp)
+    if plan.inner:
+        outer, inner = plan.inner.rewriting, plan.inner.plan
+        x, w = outer.data(x, xp=xp), outer.weight(w, xp=xp)
+        b = None if b is None else outer.bias(b, xp=xp)
+        y = run_forward(inner, x, w, b, xp=xp)
+        return outer.output(y, xp=xp)
     p, dtype = plan.problem, product_dtype(xp, x.dtype)
     weights = plan.template.weight(_as(w, dtype, xp=xp), xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
@@ -86,10 +88,10 @@ def _outputs(
 
 def run_input_gradient(plan: Plan, dy: Array, w: Array, *, xp: Namespace) -> Array:
     """`dx = B*( A*(dy) @ G(w)^H )`, or the same as stride-one convolutions of dy."""
-    if plan.plain:
-        plain, inner = plan.plain.rewriting, plan.plain.plan
-        dy, w = plain.output_adjoint(dy, xp=xp), plain.weight(w, xp=xp)
-        return plain.data_adjoint(run_input_gradient(inner, dy, w, xp=xp), xp=xp)
+    if plan.inner:
+        outer, inner = plan.inner.rewriting, plan.inner.plan
+        dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
+        return outer.data_adjoint(run_input_gradient(inner, dy, w, xp=xp), xp=xp)
     p, dtype = plan.problem, product_dtype(xp, dy.dtype)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
@@ -128,10 +130,10 @@ def _phase_weight(problem: Problem, parts: Sequence[Phase], w: Array, *, xp: Nam
 
 def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
     """`dw = G*( B(x)^H @ A*(dy) )`, summed over all blocks."""
-    if plan.plain:
-        plain, inner = plan.plain.rewriting, plan.plain.plan
-        dy, x = plain.output_adjoint(dy, xp=xp), plain.data(x, xp=xp)
-        return plain.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
+    if plan.inner:
+        outer, inner = plan.inner.rewriting, plan.inner.plan
+        dy, x = outer.output_adjoint(dy, xp=xp), outer.data(x, xp=xp)
+        return outer.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
     p, dtype = plan.problem, product_dtype(xp, dy.dtype)
     if not plan.blocks:
         shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)

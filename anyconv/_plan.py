@@ -36,8 +36,8 @@ class PhasePlan:
 
 
 @dataclass(frozen=True)
-class PlainPlan:
-    """The plain problem that stands for another, and its plan."""
+class InnerPlan:
+    """A problem that stands for another, and its plan."""
 
     rewriting: Rewriting
     plan: "Plan"
@@ -70,7 +70,7 @@ class Plan:
     workspace: int
     reason: str
     rewritten: tuple[PhasePlan, ...] = ()
-    plain: PlainPlan | None = None
+    inner: InnerPlan | None = None
     layout: str = "channels_last"
 
     @property
@@ -87,8 +87,9 @@ class Plan:
     @cached_property
     def leaves(self) -> tuple["Plan", ...]:
         """The plans that are carried out block by block, in order."""
-        inner = [step.plan for step in self.rewritten] + ([self.plain.plan] if self.plain else [])
-        return tuple(leaf for plan in inner for leaf in plan.leaves) or (self,)
+        plans = [step.plan for step in self.rewritten]
+        plans += [self.inner.plan] if self.inner else []
+        return tuple(leaf for plan in plans for leaf in plan.leaves) or (self,)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:

@@ -15,15 +15,13 @@ from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
 from anyconv._costs import CPU, GPU, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
-from anyconv._plan import PhasePlan, PlainPlan, Plan
-from anyconv._rewritings import rewriting_of
+from anyconv._plan import InnerPlan, PhasePlan, Plan
+from anyconv._rewritings import Rewriting, rewritings_of
 from anyconv._traits import Traits
 from anyconv._typing import Operation
 
 # Below this many multiply-adds nothing is won by a transform.
 WORTH_A_TRANSFORM = 2**24
-# A rewriting is chosen where it is estimated to take less than this part of the time.
-WORTH_A_REWRITING = 0.92
 
 
 @lru_cache(maxsize=4096)
@@ -37,12 +35,19 @@ def make_plan(
     """The plan of one map of a convolution, rewritten where that is cheaper."""
     plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
     # An algorithm asked for by name is wanted on the problem as it stands.
-    if algorithm == "auto" and problem.multiply_adds >= WORTH_A_TRANSFORM:
-        plain = _plain_plan(problem, operation, traits, limits)
-        time = _nanoseconds(plan) if plain else 0
-        if plain and _nanoseconds(plain) < WORTH_A_REWRITING * time:
-            return replace(plain, reason=f"{plain.reason}; as it stands {time / 1e6:.3g} ms")
-    return plan
+    if algorithm != "auto" or problem.multiply_adds < WORTH_A_TRANSFORM:
+        return plan
+    time = _nanoseconds(plan)
+    others = [
+        other
+        for rewriting in rewritings_of(problem, operation)
+        if (other := _inner_plan(rewriting, operation, traits, limits))
+        and _nanoseconds(other) < rewriting.worth * time
+    ]
+    if not others:
+        return plan
+    best = min(others, key=_nanoseconds)
+    return replace(best, reason=f"{best.reason}; as it stands {time / 1e6:.3g} ms")
 
 
 def _plan_as_it_stands(
@@ -129,10 +134,10 @@ def _rates(traits: Traits) -> Rates:
 def _nanoseconds(plan: Plan) -> float:
     """The time of a plan by its own choices."""
     traits = plan.traits
-    if plan.plain:
-        cost = plan.plain.rewriting.cost
+    if plan.inner:
+        cost = plan.inner.rewriting.cost
         time = _rates(traits).nanoseconds(cost, traits.element_bytes, is_complex=traits.is_complex)
-        return time + _nanoseconds(plan.plain.plan)
+        return time + _nanoseconds(plan.inner.plan)
     if plan.rewritten:
         return sum(_nanoseconds(step.plan) for step in plan.rewritten)
     return _nanoseconds_of_blocks(
@@ -145,30 +150,28 @@ def _nanoseconds(plan: Plan) -> float:
     )
 
 
-def _plain_plan(
-    problem: Problem, operation: Operation, traits: Traits, limits: Options
+def _inner_plan(
+    rewriting: Rewriting, operation: Operation, traits: Traits, limits: Options
 ) -> Plan | None:
-    """The plan of the plain problem that stands for this one, where there is one that fits."""
-    rewriting = rewriting_of(problem)
-    # With stride one an input gradient is a convolution of dy, which is rewritten in its turn.
-    if rewriting is None or (operation == "input" and set(problem.geometry.stride) == {1}):
+    """The plan of a problem by way of another, where that fits."""
+    if rewriting.adds_weights and operation == "weight" and traits.element_bytes < 4:
         return None
-    held, padded = (n * traits.element_bytes for n in (rewriting.held, rewriting.padded))
+    held, passing = (n * traits.element_bytes for n in (rewriting.held, rewriting.passing))
     inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
     try:
         inner = make_plan(rewriting.inner, operation, "auto", traits, inside)
     except WorkspaceError:
         return None
-    workspace = held + max(inner.workspace, padded)
+    workspace = held + max(inner.workspace, passing)
     if workspace > limits.workspace_bytes:
         return None
     return replace(
         inner,
-        problem=problem,
+        problem=rewriting.problem,
         workspace=workspace,
         reason=f"{rewriting.words}; {inner.reason}",
         rewritten=(),
-        plain=PlainPlan(rewriting, inner),
+        inner=InnerPlan(rewriting, inner),
     )
 
 

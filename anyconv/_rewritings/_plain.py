@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from math import gcd, prod
+from typing import Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem, WindowGeometry
 from anyconv._namespace import device, set_at
+from anyconv._rewritings._rewriting import Rewriting
 from anyconv._typing import Array, Index, Namespace, Shape
 from anyconv._windows import slab
 
@@ -29,16 +31,33 @@ MOVED_RUN = 0.5
 
 
 @dataclass(frozen=True)
-class Rewriting:
-    """A problem, and the plain one that it becomes when each axis is cut into phases.
+class Plain(Rewriting):
+    """The plain problem that a problem becomes when each axis is cut into phases.
 
     `images` holds the D of each axis, `channels` the phases i that a tap reaches: S of them, or as
     many as there are taps.
     """
 
-    problem: Problem
     images: Shape
     channels: Shape
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self | None:
+        """Where no axis is both strided and dilated, and one of them is either."""
+        geometry = problem.geometry
+        if all(s == d == 1 for s, d in zip(geometry.stride, geometry.dilation, strict=True)):
+            return None
+        common = tuple(map(gcd, geometry.stride, geometry.dilation))
+        strides = tuple(s // g for s, g in zip(geometry.stride, common, strict=True))
+        dilations = tuple(d // g for d, g in zip(geometry.dilation, common, strict=True))
+        if any(s > 1 < d for s, d in zip(strides, dilations, strict=True)):
+            return None
+        return cls(problem, dilations, tuple(map(min, geometry.kernel, strides)))
+
+    @property
+    def worth(self) -> float:
+        """Estimates of both problems are alike."""
+        return 0.92
 
     @cached_property
     def inner(self) -> Problem:
@@ -89,12 +108,12 @@ class Rewriting:
 
     @property
     def held(self) -> int:
-        """Elements of the rearranged arrays, held while the plain problem is solved."""
+        """The input, and the weight and the output where they move, each before and after."""
         return prod(self._data.far) + 2 * sum(prod(phases.far) for phases in self._others)
 
     @property
-    def padded(self) -> int:
-        """Elements of the padded input, held while it is rearranged."""
+    def passing(self) -> int:
+        """The padded input, until it is rearranged."""
         return prod(self._data.split)
 
     @property
@@ -154,19 +173,6 @@ class Rewriting:
             order=(0, *range(2, end, 2), *range(1, end, 2), end),
             far=(self.inner.images, *output, k),
         )
-
-
-def rewriting_of(problem: Problem) -> Rewriting | None:
-    """The rewriting of a problem; None of one that is plain, or strided and dilated at once."""
-    geometry = problem.geometry
-    if all(s == d == 1 for s, d in zip(geometry.stride, geometry.dilation, strict=True)):
-        return None
-    common = tuple(map(gcd, geometry.stride, geometry.dilation))
-    strides = tuple(s // g for s, g in zip(geometry.stride, common, strict=True))
-    dilations = tuple(d // g for d, g in zip(geometry.dilation, common, strict=True))
-    if any(s > 1 < d for s, d in zip(strides, dilations, strict=True)):
-        return None
-    return Rewriting(problem, dilations, tuple(map(min, geometry.kernel, strides)))
 
 
 @dataclass(frozen=True)
