@@ -257,6 +257,16 @@ def test_half_precision_and_empty_batches(xp, options):
     np.testing.assert_array_equal(xp.to_numpy(gradients.dw), np.zeros_like(w))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_half_precision_is_not_added(dtype):
+    """The shares of neighbours in a weight's gradient are rounded before they are added."""
+    x_shape, w_shape, sizes = COURSE
+    for operation in OPERATIONS:
+        plan = plan_conv(x_shape, w_shape, dtype=dtype, operation=operation, **sizes)
+        kept = dtype == "float16" and operation == "weight"
+        assert ("neighbours" in plan.reason) != kept
+
+
 @pytest.mark.usefixtures("always")
 def test_results_keep_no_larger_array_alive():
     """Where more cells were rearranged than there are, the result is cut out of them."""
