@@ -39,6 +39,12 @@ def run_forward(
     xp: Namespace,
 ) -> Array:
     """`y = A( B(x) @ G(w) ) + b`; with `channels_first` y may lie so in memory."""
+    if plan.inner:
+        outer, inner = plan.inner.rewriting, plan.inner.plan
+        x, w = outer.data(x, xp=xp), outer.weight(w, xp=xp)
+        b = None if b is None else outer.bias(b, xp=xp)
+        y = run_forward(inner, x, w, b, xp=xp)
+        return outer.output(y, xp=xp)
     p, dtype = plan.problem, product_dtype(xp, x.dtype)
     weights = _prepared(plan, _as(w, dtype, xp=xp), xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
@@ -101,6 +107,10 @@ def run_input_gradient(
     plan: Plan, dy: Array, w: Array, *, channels_first: bool = False, xp: Namespace
 ) -> Array:
     """`dx = B*( A*(dy) @ G(w)^H )`, or the same as stride-one convolutions of dy."""
+    if plan.inner:
+        outer, inner = plan.inner.rewriting, plan.inner.plan
+        dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
+        return outer.data_adjoint(run_input_gradient(inner, dy, w, xp=xp), xp=xp)
     p, dtype = plan.problem, product_dtype(xp, dy.dtype)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
@@ -147,6 +157,10 @@ def _phase_weight(problem: Problem, parts: Sequence[Phase], w: Array, *, xp: Nam
 
 def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
     """`dw = G*( B(x)^H @ A*(dy) )`, summed over all blocks."""
+    if plan.inner:
+        outer, inner = plan.inner.rewriting, plan.inner.plan
+        dy, x = outer.output_adjoint(dy, xp=xp), outer.data(x, xp=xp)
+        return outer.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
     p, dtype = plan.problem, product_dtype(xp, dy.dtype)
     if not plan.blocks:
         shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)

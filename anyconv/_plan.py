@@ -10,6 +10,7 @@ from anyconv._algorithms import Algorithm, Tiled
 from anyconv._block_sizes import WORTH_A_WORKER
 from anyconv._geometry import Pairs, Phase, Problem
 from anyconv._layout import join_shape
+from anyconv._rewritings import Rewriting
 from anyconv._traits import Traits
 from anyconv._typing import Index, Operation, Shape
 
@@ -33,6 +34,14 @@ class PhasePlan:
     """One of the stride-one convolutions that the gradient of a strided input falls into."""
 
     phases: tuple[Phase, ...]
+    plan: "Plan"
+
+
+@dataclass(frozen=True)
+class InnerPlan:
+    """A problem that stands for another, and its plan."""
+
+    rewriting: Rewriting
     plan: "Plan"
 
 
@@ -67,6 +76,7 @@ class Plan:
     nanoseconds: float
     parts: int = 1
     rewritten: tuple[PhasePlan, ...] = ()
+    inner: InnerPlan | None = None
     layout: str = "channels_last"
 
     @property
@@ -78,7 +88,14 @@ class Plan:
     @property
     def algorithm(self) -> str:
         """The name of the algorithm."""
-        return self.rewritten[0].plan.algorithm if self.rewritten else self.template.name
+        return self.leaves[0].template.name
+
+    @cached_property
+    def leaves(self) -> tuple["Plan", ...]:
+        """The plans that are carried out block by block, in order."""
+        plans = [step.plan for step in self.rewritten]
+        plans += [self.inner.plan] if self.inner else []
+        return tuple(leaf for plan in plans for leaf in plan.leaves) or (self,)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -147,7 +164,7 @@ class Plan:
     def __str__(self) -> str:
         """A small table."""
         p = self.problem
-        calls = sum(len(step.plan.blocks) for step in self.rewritten) or len(self.blocks)
+        calls = sum(len(leaf.blocks) for leaf in self.leaves)
         rows = {
             "operation": self.operation,
             "algorithm": f"{self.algorithm} ({self.reason})",

@@ -15,7 +15,8 @@ from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
 from anyconv._costs import CPU, GPU, WIDE_CPU, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
-from anyconv._plan import PhasePlan, Plan
+from anyconv._plan import InnerPlan, PhasePlan, Plan
+from anyconv._rewritings import Rewriting, rewritings_of
 from anyconv._traits import Traits
 from anyconv._typing import Operation
 from anyconv._workers import has_wide_products
@@ -32,7 +33,31 @@ def make_plan(
     traits: Traits,
     limits: Options,
 ) -> Plan:
-    """The plan of one map of a convolution."""
+    """The plan of one map of a convolution, rewritten where that is cheaper."""
+    plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
+    # An algorithm asked for by name is wanted on the problem as it stands.
+    if algorithm != "auto" or problem.multiply_adds < WORTH_A_TRANSFORM:
+        return plan
+    others = [
+        other
+        for rewriting in rewritings_of(problem, operation)
+        if (other := _inner_plan(rewriting, operation, traits, limits))
+        and other.nanoseconds < rewriting.worth * plan.nanoseconds
+    ]
+    if not others:
+        return plan
+    best = min(others, key=lambda other: other.nanoseconds)
+    return replace(best, reason=f"{best.reason}; as it stands {plan.nanoseconds / 1e6:.3g} ms")
+
+
+def _plan_as_it_stands(
+    problem: Problem,
+    operation: Operation,
+    algorithm: str,
+    traits: Traits,
+    limits: Options,
+) -> Plan:
+    """The plan of a problem that is not rewritten before an algorithm is chosen."""
     name, reason, nanoseconds = _choose(problem, operation, algorithm, traits, limits)
     chosen = algorithm_named(name, problem)
     if operation == "input":
@@ -112,6 +137,35 @@ def _rates(traits: Traits) -> Rates:
     if traits.runs == "gpu":
         return GPU
     return WIDE_CPU if traits.runs == "workers" and has_wide_products() else CPU
+
+
+def _inner_plan(
+    rewriting: Rewriting, operation: Operation, traits: Traits, limits: Options
+) -> Plan | None:
+    """The plan of a problem by way of another, where that fits."""
+    if rewriting.adds_weights and operation == "weight" and traits.element_bytes < 4:
+        return None
+    held, passing = (n * traits.element_bytes for n in (rewriting.held, rewriting.passing))
+    inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
+    try:
+        inner = make_plan(rewriting.inner, operation, "auto", traits, inside)
+    except WorkspaceError:
+        return None
+    workspace = held + max(inner.workspace, passing)
+    if workspace > limits.workspace_bytes:
+        return None
+    maps = _rates(traits).nanoseconds(
+        rewriting.cost, traits.element_bytes, is_complex=traits.is_complex
+    )
+    return replace(
+        inner,
+        problem=rewriting.problem,
+        workspace=workspace,
+        reason=f"{rewriting.words}; {inner.reason}",
+        nanoseconds=maps + inner.nanoseconds,
+        rewritten=(),
+        inner=InnerPlan(rewriting, inner),
+    )
 
 
 def _phase_plans(

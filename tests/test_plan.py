@@ -120,8 +120,7 @@ def test_the_table(operation):
     elements = images * 20 * 17 * 4 + images * outputs * 6 + 3 * 2 * 2 * 6
     assert table["bytes moved"] == f"{elements * 8:,}"
     assert table["workspace"] == f"{plan.workspace:,} bytes"
-    steps = [step.plan for step in plan.rewritten] or [plan]
-    blocks = sum(len(step.blocks) for step in steps)
+    blocks = sum(len(leaf.blocks) for leaf in plan.leaves)
     assert table["chunks"] == f"{blocks}, {plan.workers} at a time"
 
 
@@ -363,12 +362,10 @@ def test_blocks_cover_every_output_once(request):
     plan = planned(*request)
     if plan is None:
         return
-    if not plan.rewritten:
-        covered_once(plan)
-        return
+    for leaf in plan.leaves:
+        covered_once(leaf)
     counts = np.zeros(plan.problem.geometry.input, dtype=np.int64)
     for step in plan.rewritten:
-        covered_once(step.plan)
         strides = zip(step.phases, plan.problem.geometry.stride, strict=True)
         cells = counts[tuple(slice(phase.first, None, s) for phase, s in strides)]
         assert cells.shape == step.plan.problem.geometry.output
@@ -383,9 +380,9 @@ def test_traced_calls_are_one_block(request):
     call = call | {"dtype": "float32"}
     with anyconv.options(**limits):
         plan = plan_conv(**call, namespace="jax")
-    for step in [step.plan for step in plan.rewritten] or [plan]:
-        assert len(step.blocks) == 1
-        covered_once(step)
+    for leaf in plan.leaves:
+        assert len(leaf.blocks) == 1
+        covered_once(leaf)
 
 
 @given(requests())
@@ -393,11 +390,11 @@ def test_products_are_written_in_place_only_into_contiguous_rows(request):
     plan = planned(*request)
     if plan is None:
         return
-    for step in [step.plan for step in plan.rewritten] or [plan]:
-        if step.writes_in_place and step.template.writes_into == "rows":
-            p = step.problem
+    for leaf in plan.leaves:
+        if leaf.writes_in_place and leaf.template.writes_into == "rows":
+            p = leaf.problem
             y = np.empty((p.images, *p.geometry.output, p.out_channels), dtype=np.int8)
-            assert all(y[block.outputs].flags.c_contiguous for block in step.blocks)
+            assert all(y[block.outputs].flags.c_contiguous for block in leaf.blocks)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -42,6 +42,7 @@ FLOORS = {
     "_algorithms": 2,
     "_pooling": 2,
     "_unpooling": 2,
+    "_rewritings": 2,
     "_traits": 2,
     "_block_sizes": 3,
     "_plan": 3,
