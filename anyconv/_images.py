@@ -18,7 +18,6 @@ from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
 CHUNK_BYTES = 8 * 2**20
-BLOCK_BYTES = 4 * 2**20  # of pooling, which makes several passes over it
 SHARED_BYTES = 4 * 2**20  # less is done before a second worker has well begun
 
 
@@ -49,7 +48,7 @@ def pooled(
     x = canonical[0]
     wide, dtype = accumulator(xp, x.dtype), dtype or x.dtype
     each = 3 * prod(x.shape[1:]) * item_bytes(xp, wide)
-    pace = _pace(x.shape[0], each, BLOCK_BYTES, call.output[0], xp=xp)
+    pace = _pace(x.shape[0], each, call.output[0], xp=xp)
     if pace.images >= x.shape[0] and pace.rows >= call.output[0]:
         y = kernel(*_as(wide, canonical, xp=xp), axes=call.axes)
         return xp.reshape(xp.astype(y, dtype, copy=False), call.y_shape)
@@ -88,7 +87,7 @@ def unpooled(
     wide = accumulator(xp, dy.dtype)
     writes = takes_out and has_out(xp) and wide == dy.dtype
     each = 4 * prod(shape[1:]) * item_bytes(xp, wide)
-    pace = _pace(n, each, BLOCK_BYTES, first.outputs, xp=xp)
+    pace = _pace(n, each, first.outputs, xp=xp)
     if not (first.disjoint or (adds and writes)):
         pace = pace._replace(rows=first.outputs)
     if pace.images >= n and pace.rows >= first.outputs:
@@ -137,7 +136,7 @@ class Pace(NamedTuple):
     rows: int
 
 
-def _pace(n: int, each: int, cache: int, rows: int = 1, *, xp: Namespace) -> Pace:
+def _pace(n: int, each: int, rows: int = 1, *, xp: Namespace) -> Pace:
     """The pace within the limits, where an image takes `each` bytes and has `rows` of windows."""
     limits, each = current_options(), max(each, 1)
     if is_traced(xp):
@@ -145,7 +144,7 @@ def _pace(n: int, each: int, cache: int, rows: int = 1, *, xp: Namespace) -> Pac
     if not is_numpy(xp):
         return Pace(1, max(limits.workspace_bytes // each, 1), rows)
     workers = limits.workers if n * each > SHARED_BYTES else 1
-    room = max(min(limits.workspace_bytes // workers, cache), 1)
+    room = max(min(limits.workspace_bytes // workers, CHUNK_BYTES), 1)
     images = max(min(room // each, -(-n // workers)), 1)
     if each > room:
         parts = workers * -(-each // (workers * room))  # of one image, each worker has as many
@@ -183,7 +182,7 @@ def by_images(
     """
     n, dtype = arrays[0].shape[0], arrays[0].dtype
     wide = accumulator(xp, dtype)
-    pace = _pace(n, cells * item_bytes(xp, wide), CHUNK_BYTES, xp=xp)
+    pace = _pace(n, cells * item_bytes(xp, wide), xp=xp)
 
     def part(start: int, stop: int) -> Array:
         y = kernel(*_as(wide, [a[start:stop, ...] for a in arrays], xp=xp))

@@ -52,7 +52,8 @@ def first_max_gradient(
     stages = _scores(x, axes, xp=xp)
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
-        tap = (_taps(axes[:axis]) - stages[axis - 1]) % windows.most_taps
+        number = _taps(axes[:axis]) - stages[axis - 1]
+        tap = number - number // windows.most_taps * windows.most_taps  # faster than `%` on CPUs
         dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
             at = along(axis, step.outputs)
