@@ -50,6 +50,7 @@ class AxisWindows:
     dilation: int
     padding: tuple[int, int]
     steps: tuple[Step, ...]
+    first: int = 0  # where the cells begin, if they are part of an axis
 
     @property
     def outputs(self) -> int:
@@ -73,16 +74,48 @@ class AxisWindows:
         return sum(len(_cells(s.cells)) for s in self.steps if s.alone) == self.size
 
     @cached_property
+    def combining(self) -> tuple[Step, ...]:
+        """The steps in an order for maxima and sums: a tap that all outputs have opens them."""
+        taps: list[Step] = []
+        for step in self.steps:
+            last = taps[-1] if taps else step
+            goes_on = last.cells.stop - 1 + step.cells.step == step.cells.start
+            if last.tap == step.tap and last.outputs.stop == step.outputs.start and goes_on:
+                outputs = slice(last.outputs.start, step.outputs.stop)
+                cells = slice(last.cells.start, step.cells.stop, step.cells.step)
+                taps[-1] = last._replace(outputs=outputs, cells=cells)
+            else:
+                taps.append(step)
+        taps.sort(key=lambda step: _length(step.outputs) < self.outputs)
+        if not taps or _length(taps[0].outputs) < self.outputs:
+            return self.steps
+        return tuple(step._replace(opens=step is taps[0]) for step in taps)
+
+    @cached_property
     def reads(self) -> tuple[Read, ...]:
         """The steps of a reduction, an opening one and the next as one where they can be."""
         reads: list[Read] = []
-        for step in self.steps:
+        for step in self.combining:
             last = reads[-1] if reads else None
             if last and last.opens and len(last.cells) == 1 and last.outputs == step.outputs:
                 reads[-1] = last._replace(cells=(*last.cells, step.cells))
             else:
                 reads.append(Read(step.outputs, (step.cells,), step.opens))
         return tuple(reads)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether one window sees every cell, and each once."""
+        return self.outputs == 1 and len(self.steps) == self.size
+
+    @cached_property
+    def disjoint(self) -> bool:
+        """Whether no cell lies in two windows."""
+        return all(step.alone for step in self.steps)
+
+    def part(self, start: int, stop: int) -> "AxisWindows":
+        """The windows `start:stop` of cells of their own, from the first that one of them sees."""
+        return self if (start, stop) == (0, self.outputs) else _part(self, start, stop)
 
     def counts(self, *, include_padding: bool) -> Shape:
         """For each window the cells in the input, or in the input and its explicit padding."""
@@ -97,6 +130,36 @@ def _counts(windows: AxisWindows, include_padding: bool) -> Shape:
         sum(low <= cell < high for cell in range(start, start + taps * step, step))
         for start, taps in zip(windows.starts, windows.taps, strict=True)
     )
+
+
+@lru_cache(maxsize=4096)
+def _part(windows: AxisWindows, start: int, stop: int) -> AxisWindows:
+    pieces = list[_Piece]()
+    for step in windows.steps:
+        low, high = max(step.outputs.start, start), min(step.outputs.stop, stop)
+        if low < high:
+            stride = step.cells.step
+            cell = step.cells.start + (low - step.outputs.start) * stride
+            pieces.append((step.tap, range(low, high), cell, stride, step.opens))
+    first = min((cell for _, _, cell, _, _ in pieces), default=0)
+    end = max((cell + (len(at) - 1) * s + 1 for _, at, cell, s, _ in pieces), default=0)
+    before, after = windows.padding
+    return AxisWindows(
+        end - first,
+        tuple(cell - first for cell in windows.starts[start:stop]),
+        windows.taps[start:stop],
+        windows.dilation,
+        (before + first, windows.size + after - end),
+        _steps(
+            (tap, range(at.start - start, at.stop - start), cell - first, stride, opens)
+            for tap, at, cell, stride, opens in pieces
+        ),
+        first,
+    )
+
+
+def _length(outputs: slice) -> int:
+    return int(outputs.stop - outputs.start)
 
 
 def _cells(cells: slice) -> range:

@@ -259,6 +259,19 @@ def combine_at(
     return set_at(x, index, operation(*values), xp=xp)
 
 
+@lru_cache
+def scatters_in_order(xp: Namespace) -> bool:
+    """Whether `add_at_positions` is fast, and adds in the order given what names the same cell."""
+    return is_numpy(xp)
+
+
+def add_at_positions(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
+    """X, which is contiguous, with values added at flat positions, in place."""
+    flat = xp.reshape(x, (-1,), copy=False)
+    xp.add.at(flat, xp.reshape(positions, (-1,)), xp.reshape(values, (-1,)))
+    return x
+
+
 def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
     """X divided, in place where the library can; for an array that nobody else holds."""
     if has_out(xp):

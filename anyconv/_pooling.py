@@ -6,7 +6,6 @@ the later axes have less to do. `out`, where given, receives the result.
 """
 
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 from anyconv._axis_windows import AxisWindows, Step
@@ -16,7 +15,6 @@ from anyconv._namespace import (
     constant,
     device,
     has_out,
-    index_dtype,
     keep_where,
     may_hold_nan,
     set_at,
@@ -29,6 +27,8 @@ Axes = tuple[AxisWindows, ...]
 
 def window_sum(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The sum over each window, padding counted as zero."""
+    if all(windows.is_whole for windows in axes):
+        return _whole(x, axes, xp.sum, out, xp=xp)
     for axis, windows in enumerate(axes, start=1):
         x = _reduced(x, axis, windows, xp.add, _last(axis, axes, out), xp=xp)
     return x
@@ -36,11 +36,15 @@ def window_sum(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace)
 
 def window_sum_adjoint(dy: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The adjoint of `window_sum`: each output added to every cell of its window."""
+    if all(windows.is_whole for windows in axes):
+        shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
+        room = xp.empty(shape, dtype=dy.dtype, device=device(dy)) if out is None else out
+        return set_at(room, (...,), dy, xp=xp)
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
-        dx = _gradient_room(dy, axis, windows, out, xp=xp)
+        dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
-            dx = _hand_down(dx, axis, step, dy[along(axis, step.outputs)], None, xp=xp)
+            dx = hand_down(dx, axis, step, dy[along(axis, step.outputs)], None, xp=xp)
         dy = dx
     return dy
 
@@ -56,7 +60,7 @@ def window_counts(
             total = total * counts[0]
         else:
             vector = constant(_counts, (windows, include_padding), dtype, where, xp=xp)
-            total = total * xp.reshape(vector, _along_only(axis, len(axes)))
+            total = total * xp.reshape(vector, only_along(axis, len(axes)))
     return total
 
 
@@ -64,82 +68,25 @@ def _counts(windows: AxisWindows, include_padding: bool) -> list[int]:
     return list(windows.counts(include_padding=include_padding))
 
 
-def _along_only(axis: int, rank: int) -> Shape:
+def only_along(axis: int, rank: int) -> Shape:
+    """The shape that lays a vector along one axis of a canonical array."""
     return tuple(-1 if a == axis else 1 for a in range(rank + 2))
 
 
 def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The maximum over each window; NaN wins, padding never does."""
+    if all(windows.is_whole for windows in axes):
+        return _whole(x, axes, xp.max, out, xp=xp)
     for axis, windows in enumerate(axes, start=1):
         x = _reduced(x, axis, windows, xp.maximum, _last(axis, axes, out), xp=xp)
     return x
 
 
-def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> Array:
-    """The flat position in the spatial plane of the first maximum of each window."""
-    dtype, where = index_dtype(xp), device(x)
-    number = xp.astype(_first_maxima(x, axes, xp=xp)[-1], dtype)
-    position, plane, inside = 0, 1, 1
-    for axis in range(len(axes), 0, -1):
-        windows = axes[axis - 1]
-        tap = number // inside % windows.most_taps
-        start = constant(_starts, (windows,), dtype, where, xp=xp)
-        start = xp.reshape(start, _along_only(axis, len(axes)))
-        position = position + (start + tap * windows.dilation) * plane
-        plane, inside = plane * windows.size, inside * windows.most_taps
-    return position
-
-
-def _starts(windows: AxisWindows) -> list[int]:
-    return list(windows.starts)
-
-
-def first_max_gradient(
-    dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
-) -> Array:
-    """The output gradient handed to the first maximum of each window, in row-major order."""
-    stages = _first_maxima(x, axes, xp=xp)
-    for axis in range(len(axes), 0, -1):
-        windows, number = axes[axis - 1], stages[axis - 1]
-        tap = number - number // windows.most_taps * windows.most_taps  # faster than `%` on NumPy
-        dx = _gradient_room(dy, axis, windows, out, xp=xp)
-        for step in windows.steps:
-            at = along(axis, step.outputs)
-            dx = _hand_down(dx, axis, step, dy[at], tap[at] == step.tap, xp=xp)
-        dy = dx
-    return dy
-
-
-def _first_maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
-    """The numbers of the first maxima, as each axis is reduced in turn.
-
-    A cell's number is its place within its window, in row-major order over the axes reduced so far:
-    of equals the smallest number is the first. A NaN is larger than any number and equals another.
-    """
-    has_nan = may_hold_nan(x, xp=xp)
-    taps = prod(windows.most_taps for windows in axes)
-    dtype = xp.uint8 if taps <= 128 else xp.int32
-    stages: list[Array] = []
+def maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
+    """X, and its maxima as each axis is reduced in turn."""
+    stages = [x]
     for axis, windows in enumerate(axes, start=1):
-        best = _reduced(x, axis, windows, xp.maximum, None, xp=xp)
-        first = xp.empty(best.shape, dtype=dtype, device=device(x))
-        before = stages[-1] * windows.most_taps if stages else None
-        for step in windows.steps:
-            at, to = along(axis, step.outputs), along(axis, step.cells)
-            cells = x[to]
-            loses = cells != best[at]
-            if has_nan:
-                loses = loses & (cells == cells)
-            # Losers are numbered past all others, so that the smallest number is a winner's.
-            number = xp.astype(loses, dtype) * taps + step.tap
-            if before is not None:
-                number = number + before[to]
-            if step.opens:
-                first = set_at(first, at, number, xp=xp)
-            else:
-                first = combine_at(first, at, xp.minimum, first[at], number, xp=xp)
-        stages.append(first)
-        x = best
+        stages.append(_reduced(stages[-1], axis, windows, xp.maximum, None, xp=xp))
     return stages
 
 
@@ -147,17 +94,15 @@ def max_gradient(
     dy: Array, x: Array, axes: Axes, *, split: bool, out: Array | None = None, xp: Namespace
 ) -> Array:
     """The output gradient handed to every maximum of each window, whole or split evenly."""
-    has_nan = may_hold_nan(x, xp=xp)
-    stages = [x]
-    for axis, windows in enumerate(axes, start=1):
-        stages.append(_reduced(stages[-1], axis, windows, xp.maximum, None, xp=xp))
+    stages = maxima(x, axes, xp=xp)
+    has_nan = may_hold_nan(stages[-1], xp=xp)
     if split:
         dy = dy / _ties(stages, axes, dy.dtype, has_nan=has_nan, xp=xp)
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
-        dx = _gradient_room(dy, axis, windows, out, xp=xp)
+        dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step, at, hits in _hits(stages, axis, windows, has_nan=has_nan):
-            dx = _hand_down(dx, axis, step, dy[at], hits, xp=xp)
+            dx = hand_down(dx, axis, step, dy[at], hits, xp=xp)
         dy = dx
     return dy
 
@@ -181,9 +126,19 @@ def _hits(
     x, best = stages[axis - 1], stages[axis]
     for step in windows.steps:
         at, cells = along(axis, step.outputs), x[along(axis, step.cells)]
-        hits = cells == best[at]
-        # A NaN in a window made its maximum NaN.
-        yield step, at, hits | (cells != cells) if has_nan else hits
+        yield step, at, wins(cells, best[at], has_nan=has_nan)
+
+
+def wins(cells: Array, best: Array, *, has_nan: bool) -> Array:
+    """Where a cell is its window's maximum. A NaN in a window made its maximum NaN."""
+    equal = cells == best
+    return equal | (cells != cells) if has_nan else equal
+
+
+def _whole(x: Array, axes: Axes, operation: Any, out: Array | None, *, xp: Namespace) -> Array:
+    """The one window that is all of the spatial axes reduced at once."""
+    y = operation(x, axis=tuple(range(1, len(axes) + 1)), keepdims=True)
+    return y if out is None else set_at(out, (...,), y, xp=xp)
 
 
 def _reduced(
@@ -209,7 +164,7 @@ def _reduced(
     return y
 
 
-def _hand_down(
+def hand_down(
     dx: Array, axis: int, step: Step, dy: Array, mask: Array | None, *, xp: Namespace
 ) -> Array:
     """The gradient of some outputs, where the mask is true, added to the cells of a step."""
@@ -224,7 +179,7 @@ def _hand_down(
     return set_at(dx, to, keep_where(dy, mask, xp=xp), xp=xp)
 
 
-def _gradient_room(
+def gradient_room(
     dy: Array, axis: int, windows: AxisWindows, out: Array | None, *, xp: Namespace
 ) -> Array:
     """Room for the gradient of one axis' cells, zeroed unless every cell is set."""

@@ -7,9 +7,9 @@ from anyconv._arguments import check_floating, known_shape
 from anyconv._checks import boolean, shape
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
-from anyconv._namespace import accumulator, common_namespace, device, divide
+from anyconv._namespace import common_namespace, device, divide
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import window_counts, window_sum, window_sum_adjoint
+from anyconv._pooling import Axes, window_counts, window_sum, window_sum_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
 
@@ -139,24 +139,23 @@ def avg_pool_backward(
 
 def averages(call: PoolCall, x: Array, *, counted: bool, xp: Namespace) -> Array:
     """The average of each window, on arrays in the caller's layout."""
-    divisor = _divisor(call, x, counted, xp=xp)
 
-    def average(x: Array, out: Array | None = None) -> Array:
-        return divide(window_sum(x, call.axes, out=out, xp=xp), divisor, xp=xp)
+    def average(x: Array, axes: Axes, out: Array | None = None) -> Array:
+        y = window_sum(x, axes, out=out, xp=xp)
+        return divide(y, _divisor(y, axes, counted, xp=xp), xp=xp)
 
     return pooled(average, call, x, xp=xp)
 
 
 def averages_gradient(call: PoolCall, dy: Array, *, counted: bool, xp: Namespace) -> Array:
     """The gradient of `averages`."""
-    divisor = _divisor(call, dy, counted, xp=xp)
 
-    def gradient(dy: Array, out: Array | None = None) -> Array:
-        return window_sum_adjoint(dy / divisor, call.axes, out=out, xp=xp)
+    def gradient(dy: Array, axes: Axes, out: Array | None = None) -> Array:
+        shares = dy / _divisor(dy, axes, counted, xp=xp)
+        return window_sum_adjoint(shares, axes, out=out, xp=xp)
 
     return unpooled(gradient, call, dy, xp=xp)
 
 
-def _divisor(call: PoolCall, x: Array, counted: bool, *, xp: Namespace) -> Array | int:
-    dtype = accumulator(xp, x.dtype)
-    return window_counts(call.axes, dtype, device(x), include_padding=counted, xp=xp)
+def _divisor(y: Array, axes: Axes, counted: bool, *, xp: Namespace) -> Array | int:
+    return window_counts(axes, y.dtype, device(y), include_padding=counted, xp=xp)

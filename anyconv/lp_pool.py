@@ -10,7 +10,7 @@ from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
 from anyconv._namespace import common_namespace
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import window_sum, window_sum_adjoint
+from anyconv._pooling import Axes, window_sum, window_sum_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
 
@@ -131,20 +131,20 @@ def lp_pool_backward(
 
 
 def _norm(call: PoolCall, x: Array, *, p: float, xp: Namespace) -> Array:
-    def norm(x: Array) -> Array:
-        powers = window_sum(_power(x, p, xp=xp), call.axes, xp=xp)
+    def norm(x: Array, axes: Axes) -> Array:
+        powers = window_sum(_power(x, p, xp=xp), axes, xp=xp)
         return xp.sqrt(powers) if p == 2 else powers ** (1 / p)
 
     return pooled(norm, call, x, takes_out=False, xp=xp)
 
 
 def _norm_gradient(call: PoolCall, dy: Array, x: Array, *, p: float, xp: Namespace) -> Array:
-    def gradient(dy: Array, x: Array) -> Array:
-        powers = window_sum(_power(x, p, xp=xp), call.axes, xp=xp)
+    def gradient(dy: Array, x: Array, axes: Axes) -> Array:
+        powers = window_sum(_power(x, p, xp=xp), axes, xp=xp)
         is_zero = powers == 0
         one, zero = xp.ones_like(powers), xp.zeros_like(powers)
         scaled = dy * xp.where(is_zero, one, powers) ** (1 / p - 1)  # dy * y ** (1 - p)
-        shares = window_sum_adjoint(xp.where(is_zero, zero, scaled), call.axes, xp=xp)
+        shares = window_sum_adjoint(xp.where(is_zero, zero, scaled), axes, xp=xp)
         if p == 2:
             return shares * x
         size = xp.abs(x)

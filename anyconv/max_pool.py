@@ -1,15 +1,17 @@
 """Maximum pooling, forward and backward."""
 
 from functools import partial
+from math import prod
 
 from anyconv._arguments import check_ordered, check_real_floating, known_shape
 from anyconv._checks import boolean, choice
 from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
-from anyconv._namespace import common_namespace, index_dtype
+from anyconv._namespace import common_namespace, index_dtype, scatters_in_order
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import first_max_gradient, max_gradient, window_argmax, window_max
+from anyconv._pooling import Axes, max_gradient, window_max
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
+from anyconv._winners import first_max_gradient, scatter_to_first_max, window_argmax
 
 TIES = ("first", "all", "split")
 
@@ -172,18 +174,21 @@ def max_pool_backward(
 
 def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
     """The maximum of each window, on arrays in the caller's layout."""
-    return pooled(partial(window_max, axes=call.axes, xp=xp), call, x, xp=xp)
+    return pooled(partial(window_max, xp=xp), call, x, xp=xp)
 
 
 def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
     """The gradient of `maxima`."""
-    if ties == "first":
-        kernel = partial(first_max_gradient, axes=call.axes, xp=xp)
-    else:
-        kernel = partial(max_gradient, axes=call.axes, split=ties == "split", xp=xp)
-    return unpooled(kernel, call, dy, x, xp=xp)
+    if ties != "first":
+        kernel = partial(max_gradient, split=ties == "split", xp=xp)
+        return unpooled(kernel, call, dy, x, xp=xp)
+    if scatters_in_order(xp):
+        return unpooled(partial(scatter_to_first_max, xp=xp), call, dy, x, adds=True, xp=xp)
+    return unpooled(partial(first_max_gradient, xp=xp), call, dy, x, xp=xp)
 
 
 def _positions(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
-    kernel = partial(window_argmax, axes=call.axes, xp=xp)
-    return pooled(kernel, call, x, dtype=index_dtype(xp), takes_out=False, xp=xp)
+    def positions(x: Array, axes: Axes) -> Array:
+        return window_argmax(x, axes, xp=xp) + axes[0].first * prod(call.spatial[1:])
+
+    return pooled(positions, call, x, dtype=index_dtype(xp), takes_out=False, xp=xp)

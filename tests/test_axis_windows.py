@@ -82,12 +82,54 @@ def test_a_step_alone_shares_no_cell_with_those_before(case):
 
 
 @given(axes())
-def test_reads_are_the_steps(case):
+def test_combining_and_reading_have_the_pairs_of_the_steps(case):
+    """In an order of their own: each still opens all of its outputs or none."""
     axis, _ = case
+    wanted = sorted(pair for step in axis.steps for pair in pairs(step))
+    assert sorted(pair for step in axis.combining for pair in pairs(step)) == wanted
+    opened: set[int] = set()
+    for step in axis.combining:
+        outputs = {output for output, _ in pairs(step)}
+        assert outputs.isdisjoint(opened) if step.opens else outputs <= opened
+        opened |= outputs
     read = [(r.outputs, cells) for r in axis.reads for cells in r.cells]
-    assert read == [(step.outputs, step.cells) for step in axis.steps]
+    assert read == [(step.outputs, step.cells) for step in axis.combining]
     for r in axis.reads:
         assert len(r.cells) <= 2 if r.opens else len(r.cells) == 1
+
+
+def test_a_tap_of_all_outputs_opens_them_at_once():
+    """A kernel of three with padding one: no window is opened apart for its lack of a cell."""
+    (axis,) = regular(WindowGeometry((8,), (3,), (2,), (1,), ((1, 1),), (4,)))
+    assert [step.tap for step in axis.combining] == [1, 2, 0]
+    assert [step.opens for step in axis.combining] == [True, False, False]
+    assert len(axis.reads) == 2
+
+
+@given(axes(), st.data())
+def test_a_part_is_some_windows_and_the_cells_they_see(case, data):
+    axis, windows = case
+    start = data.draw(st.integers(0, axis.outputs - 1))
+    stop = data.draw(st.integers(start + 1, axis.outputs))
+    part = axis.part(start, stop)
+    chosen = [(j, cell) for j in range(start, stop) for cell in windows[j] if 0 <= cell < axis.size]
+    found = [(start + j, part.first + c) for step in part.steps for j, c in pairs(step)]
+    assert sorted(found) == sorted(chosen)
+    if chosen and (start, stop) != (0, axis.outputs):
+        cells = [cell for _, cell in chosen]
+        assert (part.first, part.size) == (min(cells), max(cells) + 1 - min(cells))
+    assert [part.first + cell for cell in part.starts] == list(axis.starts[start:stop])
+    for include_padding in (True, False):
+        whole = axis.counts(include_padding=include_padding)
+        assert part.counts(include_padding=include_padding) == whole[start:stop]
+
+
+@given(axes())
+def test_disjoint_windows_and_the_one_that_is_whole(case):
+    axis, windows = case
+    cells = [cell for window in windows for cell in window if 0 <= cell < axis.size]
+    assert axis.disjoint == (len(cells) == len(set(cells)))
+    assert axis.is_whole == (len(windows) == 1 and sorted(cells) == list(range(axis.size)))
 
 
 @pytest.mark.parametrize("include_padding", [True, False])

@@ -1,5 +1,7 @@
 """Images in turn: whatever the chunks and the workers, the same numbers."""
 
+import threading
+
 import numpy as np
 import oracle
 import pytest
@@ -18,7 +20,8 @@ from anyconv import (
     pad_backward,
     unfold,
 )
-from anyconv._images import by_images
+from anyconv._images import Pace, by_images, cut, unpooled
+from anyconv._pool_arguments import pool_call
 
 OVERLAP = {"stride": 2, "padding": 1}
 
@@ -75,6 +78,54 @@ def test_every_image_is_taken_once(np_backend):
     assert max(map(len, seen)) == 3
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+def test_rows_of_one_image_are_shared_and_all_dealt_with(np_backend, padding):
+    """Blocks cover every output and every cell once, and hold the cells that their windows see."""
+    call = pool_call(
+        (2, 31, 4, 1),
+        (3, 2),
+        stride=(3 - padding, 2),
+        padding=(padding, 0),
+        dilation=1,
+        ceil_mode=False,
+        layout="channels_last",
+    )
+    for rows in (1, 4, 100):
+        blocks = cut(2, Pace(workers=1, images=1, rows=rows), call.axes)
+        outputs, fresh = np.zeros((2, call.output[0])), np.zeros((2, 31))
+        for block in blocks:
+            outputs[block.images, block.outputs] += 1
+            fresh[block.images, block.fresh] += 1
+            assert block.axes[0].size == len(range(31)[block.cells])
+        assert (outputs == 1).all()
+        assert (fresh == 1).all()
+    x = np.round(draw((1, 400, 300, 9)))
+    dy = np.round(draw((1, 133, 150, 9)))
+    with anyconv.options(workers=1):
+        alone = max_pool_forward(x, (3, 2)), max_pool_backward(dy, x, (3, 2))
+    with anyconv.options(workers=3):
+        shared = max_pool_forward(x, (3, 2)), max_pool_backward(dy, x, (3, 2))
+    for one, other in zip(alone, shared, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_overlappingcut_of_an_image_are_one_workers(np_backend):
+    """They add to the same cells: two threads would lose what the other adds."""
+    options = {"stride": 1, "padding": 0, "dilation": 1, "ceil_mode": False}
+    call = pool_call((3, 9, 2**17, 1), (3, 1), layout="channels_last", **options)
+    workers = {image: set() for image in range(3)}
+
+    def kernel(dy, axes, out):
+        workers[int(dy[0, 0, 0, 0])].add(threading.get_ident())
+        assert (axes[0].outputs, out.shape[1]) == (1, 3)  # cut as finely as can be
+
+    dy = np.zeros(call.y_shape) + np.arange(3)[:, None, None, None]
+    with anyconv.options(workspace_bytes=1, workers=2):
+        unpooled(kernel, call, dy, adds=True, xp=np_backend.namespace)
+    assert [len(found) for found in workers.values()] == [1, 1, 1]
+    assert len(set.union(*workers.values())) == 2
+
+
 def test_an_error_in_a_worker_reaches_the_caller(np_backend):
     def fails(x):
         if x[0, 0] == 0:  # the first worker's share, never the caller's own
@@ -128,6 +179,24 @@ def test_numbers_of_cells_outgrow_a_byte(kernel):
     found = max_pool_backward(dy, x, kernel, stride=7)
     wanted = oracle.max_pool_backward(dy.astype("f8"), x.astype("f8"), kernel, stride=7)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [((3, 3), OVERLAP), ((2, 2), {}), ((2, 3), {"dilation": 2})])
+def test_a_scatter_gives_what_is_handed_down_axis_by_axis(np_backend, case):
+    """NumPy's path and that of the standard: whole numbers, added in any order, are the same."""
+    strict = pytest.importorskip("array_api_strict")
+    kernel, kwargs = case
+    for layout in ("channels_last", "channels_first"):
+        x = np.round(draw((2, 9, 8, 7)))
+        x[1, 2:4, 3:5, 2] = np.nan
+        y, indices = max_pool_forward(x, kernel, return_indices=True, layout=layout, **kwargs)
+        dy = np.round(8 * draw(y.shape))
+        dx = max_pool_backward(dy, x, kernel, layout=layout, **kwargs)
+        other = strict.asarray(x)
+        handed = max_pool_backward(strict.asarray(dy), other, kernel, layout=layout, **kwargs)
+        np.testing.assert_array_equal(dx, np.asarray(handed))
+        found = max_pool_forward(other, kernel, return_indices=True, layout=layout, **kwargs)[1]
+        np.testing.assert_array_equal(indices, np.asarray(found))
 
 
 def test_channels_first_results_lie_in_memory_as_their_shape_says():

@@ -41,6 +41,7 @@ FLOORS = {
     "_windows": 2,
     "_algorithms": 2,
     "_pooling": 2,
+    "_winners": 2,
     "_unpooling": 2,
     "_rewritings": 2,
     "_traits": 2,

@@ -1,0 +1,123 @@
+"""Where the first maximum of each window lies, and the gradient that is handed to it.
+
+Arrays and axes are those of `_pooling`. The T cells of a window are numbered in row-major order and
+a cell's score is T less its number, so that of equal maxima the first has the largest. Axis by
+axis, where K taps are reduced,
+
+    score = max over taps t of wins_t * (K * score_t - t)
+
+from a score of one for every cell of the input; a loser's is zero.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+from anyconv._namespace import (
+    add_at_positions,
+    combine_at,
+    constant,
+    device,
+    index_dtype,
+    may_hold_nan,
+    set_at,
+)
+from anyconv._pooling import Axes, gradient_room, hand_down, maxima, only_along, wins
+from anyconv._typing import Array, Namespace
+from anyconv._windows import along
+
+
+def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> Array:
+    """The flat position in the spatial plane of the first maximum of each window."""
+    return _positions(x, axes, 1, xp=xp)
+
+
+def scatter_to_first_max(
+    dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The output gradient added to the first maximum of each window, in `out` if it is given."""
+    positions = _positions(x, axes, x.shape[-1], xp=xp)
+    if x.shape[0] > 1:
+        sizes = (range(x.shape[0]), prod(x.shape[1:]))
+        images = constant(_multiples, sizes, positions.dtype, device(x), xp=xp)
+        positions += xp.reshape(images, only_along(0, len(axes)))
+    if out is None:
+        out = xp.zeros(x.shape, dtype=dy.dtype, device=device(x))
+    return add_at_positions(out, positions, dy, xp=xp)
+
+
+def first_max_gradient(
+    dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The same where a library does not scatter: handed down one axis after another."""
+    stages = _scores(x, axes, xp=xp)
+    for axis in range(len(axes), 0, -1):
+        windows = axes[axis - 1]
+        number = _taps(axes[:axis]) - stages[axis - 1]
+        tap = number - number // windows.most_taps * windows.most_taps  # faster than `%` on CPUs
+        dx = gradient_room(dy, axis, windows, out, xp=xp)
+        for step in windows.steps:
+            at = along(axis, step.outputs)
+            dx = hand_down(dx, axis, step, dy[at], tap[at] == step.tap, xp=xp)
+        dy = dx
+    return dy
+
+
+def _scores(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
+    """The score of each window's winner, as each axis is reduced in turn."""
+    best = maxima(x, axes, xp=xp)
+    has_nan = may_hold_nan(best[-1], xp=xp)
+    dtype = xp.uint8 if _taps(axes) < 256 else xp.int32
+    stages: list[Array] = []
+    for axis, windows in enumerate(axes, start=1):
+        cells, maximum = best[axis - 1], best[axis]
+        score = xp.empty(maximum.shape, dtype=dtype, device=device(x))
+        before = stages[-1] * windows.most_taps if stages else None
+        for step in windows.combining:
+            at, to = along(axis, step.outputs), along(axis, step.cells)
+            below = windows.most_taps - 1 - step.tap
+            if before is None and below == 0 and not step.opens:
+                continue  # the last tap has won where no other has
+            won = xp.astype(wins(cells[to], maximum[at], has_nan=has_nan), dtype)
+            won *= below if before is None else before[to] - step.tap
+            if step.opens:
+                score = set_at(score, at, won, xp=xp)
+            else:
+                score = combine_at(score, at, xp.maximum, score[at], won, xp=xp)
+        if before is None:
+            score += 1
+        stages.append(score)
+    return stages
+
+
+def _taps(axes: Axes) -> int:
+    """The cells of the largest window."""
+    return prod(windows.most_taps for windows in axes)
+
+
+def _positions(x: Array, axes: Axes, channels: int, *, xp: Namespace) -> Array:
+    """The place of each first maximum among the cells of an image with so many channels.
+
+    A cell's number divided by the taps of one axis after another, the last first, leaves the taps
+    as remainders. None is formed: a quotient's own multiple is less to go along the axis before.
+    """
+    quotient, where = _taps(axes) - _scores(x, axes, xp=xp)[-1], device(x)
+    longest = _taps(axes) * max(windows.dilation for windows in axes)
+    fits = 2 * x.ndim * longest * prod(x.shape[1:]) < 2**31  # whatever is formed on the way
+    dtype = xp.int32 if fits else index_dtype(xp)  # the first is twice as fast
+    corners = constant(_multiples, (range(channels), 1), dtype, where, xp=xp)
+    place, plane, formed = None, channels, 0
+    for axis in range(len(axes), 0, -1):
+        windows = axes[axis - 1]
+        starts = constant(_multiples, (windows.starts, plane), dtype, where, xp=xp)
+        corners = xp.reshape(starts, only_along(axis, len(axes))) + corners
+        step = xp.astype(quotient, dtype)
+        step *= windows.dilation * plane - formed
+        place = step if place is None else place + step
+        formed = windows.most_taps * windows.dilation * plane
+        quotient, plane = quotient // windows.most_taps, plane * windows.size
+    place += corners
+    return xp.astype(place, index_dtype(xp))
+
+
+def _multiples(numbers: Sequence[int], factor: int) -> list[int]:
+    return [number * factor for number in numbers]
