@@ -3,15 +3,16 @@
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm, ThinFft, Tiled
+from anyconv._algorithms import Algorithm, DepthwiseTaps, ThinFft, Tiled
 from anyconv._geometry import Problem
 from anyconv._options import Options
 from anyconv._traits import Traits
 from anyconv._typing import Operation
 
-# What one worker's block may hold on the CPU: windows as much as stays in the core's own cache,
-# tiles, which are touched more often than they are fetched, as much as stays in the shared one.
-CACHED_BYTES = 2**21
+# What one worker's block may hold on the CPU: windows about as much as stays in the core's own
+# cache, tiles, which are touched more often than they are fetched, as much as in the shared one.
+# Elementwise products are short calls, for each of which the workers contend for Python's lock.
+CACHED_BYTES = 2**22
 CACHED_TILE_BYTES = 12 * 2**20
 # Fewer rows than this make a matrix product slow, however well they fit.
 FEWEST_ROWS = 128
@@ -107,8 +108,8 @@ def _fits_cache(template: Algorithm, images: int, block: int, fixed: int) -> boo
     if isinstance(template, ThinFft):
         return template.fits_cache(images)
     if not isinstance(template, Tiled):
-        return block <= CACHED_BYTES
-    most = 2 * CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
+        return block <= CACHED_BYTES * (2 if isinstance(template, DepthwiseTaps) else 1)
+    most = CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
     return block <= most
 
 

@@ -1,5 +1,7 @@
 """The maps of convolution on eager arrays, in the caller's layout."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 from anyconv._arguments import check_shape, known_shape
 from anyconv._conv_arguments import ConvCall
 from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
@@ -9,13 +11,14 @@ from anyconv._layout import (
     weight_from_canonical,
     weight_to_canonical,
 )
-from anyconv._namespace import accumulator, device, is_lazy_blocks
+from anyconv._namespace import accumulator, device, is_lazy_blocks, is_numpy
 from anyconv._options import current_options
 from anyconv._plan import Plan
 from anyconv._planner import make_plan
 from anyconv._traits import traits_of
 from anyconv._typing import Array, Namespace, Operation, Shape
 from anyconv._windows import pad, pad_adjoint
+from anyconv._workers import single_threaded_products
 
 # So many rows are summed in single precision without a loss that matters.
 EXACT_ROWS = 1024
@@ -25,6 +28,11 @@ def plan_of(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) ->
     return make_plan(call.problem, operation, call.algorithm, traits_of(xp, x), current_options())
 
 
+def _products_of(plan: Plan) -> AbstractContextManager[None]:
+    """Matrix products of one thread while a plan is carried out, where they would take more."""
+    return single_threaded_products() if plan.wakes_threads else nullcontext()
+
+
 def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace) -> Array:
     """Y from x and w, in the caller's layout."""
     x = to_canonical(x, call.rank, call.layout, xp=xp)
@@ -32,7 +40,8 @@ def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: N
     if call.mode_padding:
         x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
     plan, channels_first = plan_of(call, "forward", x, xp=xp), call.layout == "channels_first"
-    y = run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
+    with _products_of(plan):
+        y = run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
     return from_canonical(y, call.problem.batch, call.layout, xp=xp)
 
 
@@ -41,7 +50,8 @@ def input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Arr
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "input", dy, xp=xp), call.layout == "channels_first"
-    dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
+    with _products_of(plan):
+        dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
     if call.mode_padding:
         dx = pad_adjoint(dx, call.spatial, call.mode_padding, call.padding_mode, xp=xp)
     return from_canonical(dx, call.problem.batch, call.layout, xp=xp)
@@ -53,7 +63,9 @@ def weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Ar
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     if call.mode_padding:
         x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
-    dw = run_weight_gradient(plan_of(call, "weight", x, xp=xp), dy, x, xp=xp)
+    plan = plan_of(call, "weight", x, xp=xp)
+    with _products_of(plan):
+        dw = run_weight_gradient(plan, dy, x, xp=xp)
     return weight_from_canonical(dw, call.layout, xp=xp)
 
 
@@ -77,10 +89,15 @@ def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
         others = tuple(axis for axis in range(dy.ndim) if axis != kept)
         return xp.astype(xp.sum(dy, axis=others, dtype=dtype), dy.dtype)
     rows = xp.reshape(dy, (-1, dy.shape[-1]))
+    with single_threaded_products() if is_numpy(xp) and dy.size > EXACT_ROWS else nullcontext():
+        return _sum_of_rows(rows, xp=xp)
+
+
+def _sum_of_rows(rows: Array, *, xp: Namespace) -> Array:
+    """A product with ones, the fastest sum; of shares of the rows, so that no digits are lost."""
     shares, left = divmod(rows.shape[0], EXACT_ROWS)
-    ones = xp.ones((EXACT_ROWS,), dtype=dtype, device=device(dy))
-    # A product with ones is the fastest sum; of shares of the rows, so that no digits are lost.
-    cut = xp.reshape(rows[: shares * EXACT_ROWS, :], (shares, EXACT_ROWS, dy.shape[-1]))
+    ones = xp.ones((EXACT_ROWS,), dtype=rows.dtype, device=device(rows))
+    cut = xp.reshape(rows[: shares * EXACT_ROWS, :], (shares, EXACT_ROWS, rows.shape[-1]))
     total = xp.matmul(ones[:left], rows[shares * EXACT_ROWS :, :])
     return total + xp.sum(xp.matmul(ones, cut), axis=0) if shares else total
 

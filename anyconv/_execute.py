@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol, Self
 
 from anyconv._algorithms._bilinear import conjugate
-from anyconv._geometry import Phase, Problem
+from anyconv._geometry import Problem
 from anyconv._namespace import (
     add_at,
     array_namespace,
@@ -22,7 +22,7 @@ from anyconv._namespace import (
     set_at,
 )
 from anyconv._options import options
-from anyconv._plan import Block, Plan
+from anyconv._plan import Block, PhasePlan, Plan
 from anyconv._traits import product_dtype
 from anyconv._typing import Array, DType, Namespace, Shape
 from anyconv._windows import add_slab, slab
@@ -36,17 +36,22 @@ def run_forward(
     b: Array | None,
     *,
     channels_first: bool = False,
+    is_turned: bool = False,
     xp: Namespace,
 ) -> Array:
-    """`y = A( B(x) @ G(w) ) + b`; with `channels_first` y may lie so in memory."""
+    """`y = A( B(x) @ G(w) ) + b`; with `channels_first` y may lie so in memory.
+
+    With `is_turned` the channels of w stand the other way round, `(*kernel, k, c)`.
+    """
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
+        w = xp.matrix_transpose(w) if is_turned else w
         x, w = outer.data(x, xp=xp), outer.weight(w, xp=xp)
         b = None if b is None else outer.bias(b, xp=xp)
         y = run_forward(inner, x, w, b, xp=xp)
         return outer.output(y, xp=xp)
     p, dtype = plan.problem, product_dtype(xp, x.dtype)
-    weights = _prepared(plan, _as(w, dtype, xp=xp), xp=xp)
+    weights = _prepared(plan, _as(w, dtype, xp=xp), is_turned=is_turned, xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
     if is_traced(xp):
         (block,) = plan.blocks
@@ -65,13 +70,18 @@ def run_forward(
             else:
                 y[block.outputs] = _outputs(block, x, weights[block.part], bias, xp=xp)
 
-    share(work, plan.blocks, plan.workers, many_products=plan.many_products)
+    share(work, plan.blocks, plan.workers)
     return y
 
 
-def _prepared(plan: Plan, w: Array, *, xp: Namespace) -> list[Sequence[Array]]:
+def _prepared(
+    plan: Plan, w: Array, *, is_turned: bool = False, xp: Namespace
+) -> list[Sequence[Array]]:
     """The prepared weights of each part of the output channels."""
-    return [plan.template.weight(w[..., channels], xp=xp) for channels in plan.channels]
+    template = plan.template
+    if is_turned:
+        return [template.turned_weight(w[..., part, :], xp=xp) for part in plan.channels]
+    return [template.weight(w[..., part], xp=xp) for part in plan.channels]
 
 
 def _write_outputs(
@@ -116,11 +126,10 @@ def run_input_gradient(
     if plan.rewritten:
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
             (step,) = plan.rewritten
-            w = _phase_weight(p, step.phases, w, xp=xp)
-            return run_forward(step.plan, dy, w, None, channels_first=channels_first, xp=xp)
+            return _run_phase(step, p, dy, w, channels_first=channels_first, xp=xp)
         dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
         for step in plan.rewritten:
-            part = run_forward(step.plan, dy, _phase_weight(p, step.phases, w, xp=xp), None, xp=xp)
+            part = _run_phase(step, p, dy, w, xp=xp)
             cells = tuple(
                 slice(phase.first, None, s)
                 for phase, s in zip(step.phases, p.geometry.stride, strict=True)
@@ -139,20 +148,33 @@ def run_input_gradient(
     # Slabs overlap, so they are added one by one, in order.
     for start in range(0, len(plan.blocks), plan.workers):
         blocks = plan.blocks[start : start + plan.workers]
-        slabs = share(work, blocks, plan.workers, many_products=plan.many_products)
+        slabs = share(work, blocks, plan.workers)
         for block in blocks:
             dx = add_slab(dx, slabs.pop(0), block.images, block.slab, xp=xp)
     return _as(dx, dy.dtype, xp=xp)
 
 
-def _phase_weight(problem: Problem, parts: Sequence[Phase], w: Array, *, xp: Namespace) -> Array:
-    """The taps of one phase flipped, and its channels turned round: `(*taps, k, groups * c)`."""
-    taps = tuple(slice(p.taps.start, None, p.taps.step) for p in parts)
-    w = xp.flip(w[(*taps, ...)], axis=tuple(range(len(parts))))
-    *kernel, c, k = w.shape
-    w = xp.reshape(w, (*kernel, c, problem.groups, k // problem.groups))
-    w = xp.permute_dims(w, (*range(len(kernel)), w.ndim - 1, w.ndim - 2, w.ndim - 3))
-    return conjugate(xp.reshape(w, (*kernel, k // problem.groups, problem.groups * c)), xp=xp)
+def _run_phase(
+    step: PhasePlan,
+    problem: Problem,
+    dy: Array,
+    w: Array,
+    *,
+    channels_first: bool = False,
+    xp: Namespace,
+) -> Array:
+    """One phase of an input gradient: dy convolved with its taps, flipped, channels turned."""
+    taps = tuple(slice(p.taps.start, None, p.taps.step) for p in step.phases)
+    w = conjugate(xp.flip(w[(*taps, ...)], axis=tuple(range(len(taps)))), xp=xp)
+    is_turned = problem.groups == 1
+    if not is_turned:
+        *kernel, c, k = w.shape
+        w = xp.reshape(w, (*kernel, c, problem.groups, k // problem.groups))
+        w = xp.permute_dims(w, (*range(len(kernel)), w.ndim - 1, w.ndim - 2, w.ndim - 3))
+        w = xp.reshape(w, (*kernel, k // problem.groups, problem.groups * c))
+    return run_forward(
+        step.plan, dy, w, None, channels_first=channels_first, is_turned=is_turned, xp=xp
+    )
 
 
 def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
@@ -176,7 +198,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         return total
 
     total: list[Array] = []
-    for terms in share(work, plan.blocks, plan.workers, many_products=plan.many_products):
+    for terms in share(work, plan.blocks, plan.workers):
         total = _sum(total, terms, xp=xp)
     return _as(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)
 

@@ -6,13 +6,15 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm, Tiled
-from anyconv._block_sizes import WORTH_A_WORKER
+from anyconv._algorithms import Algorithm
 from anyconv._geometry import Pairs, Phase, Problem
 from anyconv._layout import join_shape
 from anyconv._rewritings import Rewriting
 from anyconv._traits import Traits
 from anyconv._typing import Index, Operation, Shape
+
+# OpenBLAS uses one thread for products of no more multiply-adds than this.
+FEWEST_TO_SHARE = 2**18
 
 
 class Block(NamedTuple):
@@ -129,10 +131,9 @@ class Plan:
         return Block(algorithm, outputs, part, rows, slab)
 
     @property
-    def many_products(self) -> bool:
-        """Whether a block makes many small matrix products, on NumPy."""
-        worth_it = self.problem.multiply_adds >= WORTH_A_WORKER
-        return self.traits.runs == "workers" and worth_it and isinstance(self.template, Tiled)
+    def wakes_threads(self) -> bool:
+        """Whether NumPy would share a product of this size among threads of its own."""
+        return self.traits.runs == "workers" and self.problem.multiply_adds > FEWEST_TO_SHARE
 
     @cached_property
     def writes_in_place(self) -> bool:

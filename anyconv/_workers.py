@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -16,6 +16,9 @@ Result = TypeVar("Result")
 
 class _SingleThreadedProducts:
     """Keeps NumPy's matrix product to one thread while any call needs it so.
+
+    Not only beside workers: a product that wakes OpenBLAS's own threads leaves them spinning for a
+    while, on cores that the workers of this call and the next would have had.
 
     The limit belongs to the process. Calls in several threads overlap, so the first to come sets it
     and the last to leave restores what was found.
@@ -41,7 +44,7 @@ class _SingleThreadedProducts:
                     self._limiter.restore_original_limits()
 
 
-_single_threaded_products = _SingleThreadedProducts()
+single_threaded_products = _SingleThreadedProducts()
 
 
 @cache
@@ -66,24 +69,15 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 
 def share(
-    work: Callable[[Sequence[Item]], Result],
-    items: Sequence[Item],
-    workers: int,
-    *,
-    many_products: bool = False,
+    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], workers: int
 ) -> list[Result]:
-    """Each worker's result on its contiguous share of the items, in order.
-
-    One worker alone leaves NumPy's matrix product its threads, unless it has `many_products` to
-    make, each too small to be shared.
-    """
+    """Each worker's result on its contiguous share of the items, in order."""
     workers = min(workers, len(items))
     if workers < 2:
-        with _single_threaded_products() if many_products else nullcontext():
-            return [work(items)]
+        return [work(items)]
     bounds = [len(items) * worker // workers for worker in range(workers + 1)]
     shares = [items[start:stop] for start, stop in pairwise(bounds)]
-    with _single_threaded_products():
+    with single_threaded_products():
         # The calling thread takes the last share itself.
         futures = [_pool(workers - 1).submit(work, share) for share in shares[:-1]]
         last = work(shares[-1])

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,11 @@ def measure(
     A short function is called until `least_seconds` have passed, and the mean of these calls is one
     sample. `wait` is called with the last result of a sample before the clock is read, to wait for
     what a GPU or a thread of another library has still to do; one for all, or one for each name. A
-    function whose call takes longer than `patience`, in seconds, is sampled once.
+    function whose call takes longer than `patience`, in seconds, is sampled once. Before a sample
+    nothing is done for a moment: on a CPU the threads of OpenMP and of OpenBLAS spin for a while
+    after a call, on cores that the next function would have had.
     """
+    settle = 0.0 if _accelerator() else SETTLE
     waits = wait if isinstance(wait, Mapping) else dict.fromkeys(functions, wait)
     calls: dict[str, int] = {}
     samples: dict[str, list[float]] = {name: [] for name in functions}
@@ -86,9 +90,14 @@ def measure(
     for _ in range(repeat):
         for name, count in calls.items():
             run = functions[name]
+            time.sleep(settle)
             _sample(run, waits[name], 1)  # the caches are those of this function's own calls
             samples[name].append(_sample(run, waits[name], count))
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}
+
+
+# Longer than OpenBLAS's threads spin, 2**26 cycles.
+SETTLE = 0.04
 
 
 def _sample(run: Run, wait: Wait, calls: int) -> float:
@@ -268,6 +277,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _accelerator() -> str:
     try:
         listed = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")

@@ -21,7 +21,7 @@ from anyconv import (
     unfold,
 )
 from anyconv._images import Pace, by_images, cut, unpooled
-from anyconv._pool_arguments import pool_call
+from anyconv._pool_arguments import pool_call, pool_options
 
 OVERLAP = {"stride": 2, "padding": 1}
 
@@ -81,15 +81,8 @@ def test_every_image_is_taken_once(np_backend):
 @pytest.mark.parametrize("padding", [0, 1])
 def test_rows_of_one_image_are_shared_and_all_dealt_with(np_backend, padding):
     """Blocks cover every output and every cell once, and hold the cells that their windows see."""
-    call = pool_call(
-        (2, 31, 4, 1),
-        (3, 2),
-        stride=(3 - padding, 2),
-        padding=(padding, 0),
-        dilation=1,
-        ceil_mode=False,
-        layout="channels_last",
-    )
+    options = pool_options((3, 2), (3 - padding, 2), (padding, 0), 1, False, "channels_last")
+    call = pool_call((2, 31, 4, 1), options)
     for rows in (1, 4, 100):
         blocks = cut(2, Pace(workers=1, images=1, rows=rows), call.axes)
         outputs, fresh = np.zeros((2, call.output[0])), np.zeros((2, 31))
@@ -109,10 +102,9 @@ def test_rows_of_one_image_are_shared_and_all_dealt_with(np_backend, padding):
         np.testing.assert_array_equal(one, other)
 
 
-def test_overlappingcut_of_an_image_are_one_workers(np_backend):
+def test_overlapping_rows_of_an_image_are_one_workers(np_backend):
     """They add to the same cells: two threads would lose what the other adds."""
-    options = {"stride": 1, "padding": 0, "dilation": 1, "ceil_mode": False}
-    call = pool_call((3, 9, 2**17, 1), (3, 1), layout="channels_last", **options)
+    call = pool_call((3, 9, 2**17, 1), pool_options((3, 1), 1, 0, 1, False, "channels_last"))
     workers = {image: set() for image in range(3)}
 
     def kernel(dy, axes, out):

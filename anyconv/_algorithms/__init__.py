@@ -12,7 +12,7 @@ from anyconv._algorithms.taps import Taps
 from anyconv._algorithms.winograd import Winograd
 from anyconv._geometry import Problem
 
-__all__ = ["ALGORITHM_NAMES", "Algorithm", "ThinFft", "Tiled", "algorithm_named"]
+__all__ = ["ALGORITHM_NAMES", "Algorithm", "DepthwiseTaps", "ThinFft", "Tiled", "algorithm_named"]
 
 _BY_NAME: dict[str, type[Algorithm]] = {
     "gemm": Gemm,

@@ -96,6 +96,14 @@ class Algorithm(ABC):
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """G: `(*kernel, c, groups * k)` to one `(..., c', k)` for each term."""
 
+    def turned_weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """`weight` of `(*kernel, k, c)` turned round to `(*kernel, c, k)`, of a single group.
+
+        G treats each pair of channels alike, so its result is turned instead: a view that a matrix
+        product takes as it is.
+        """
+        return [xp.matrix_transpose(term) for term in self.weight(w, xp=xp)]
+
     @abstractmethod
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """G*: `(*kernel, c, groups * k)`."""

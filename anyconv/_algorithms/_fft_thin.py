@@ -86,6 +86,10 @@ class ThinFft(LongFft):
         w = xp.permute_dims(w, (rank + 1, rank, rank + 2, *range(rank)))
         return (xp.asarray(xp.reshape(w, (self.groups, -1, *kernel)), copy=True),)
 
+    def turned_weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The same lanes, in the same order: one of the two numbers of channels is one."""
+        return self.weight(w, xp=xp)
+
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """Back to `(*kernel, c, g * k)`, where c or k is one."""
         (w,) = terms

@@ -83,6 +83,12 @@ class Gemm(Algorithm):
         """One matrix a group, `(*kernel, c, g * k) -> (g, taps * c, k)`."""
         return (split_groups(w, self.groups, xp=xp),)
 
+    def turned_weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The matrix of a turned weight, `(*kernel, k, c) -> (1, taps * c, k)`."""
+        rank = len(self.windows.kernel)
+        w = xp.permute_dims(w, (rank, *range(rank), rank + 1))
+        return (xp.matrix_transpose(xp.reshape(w, (1, w.shape[0], -1))),)
+
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """The inverse permutation, `(g, taps * c, k) -> (*kernel, c, g * k)`."""
         (g,) = terms
