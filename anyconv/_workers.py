@@ -1,9 +1,11 @@
 """Threads that share one call on NumPy arrays, each with a matrix product of one thread."""
 
+import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -77,8 +79,56 @@ def share(
         return [work(items)]
     bounds = [len(items) * worker // workers for worker in range(workers + 1)]
     shares = [items[start:stop] for start, stop in pairwise(bounds)]
+    cores = _cores_apart(workers)
     with single_threaded_products():
         # The calling thread takes the last share itself.
-        futures = [_pool(workers - 1).submit(work, share) for share in shares[:-1]]
-        last = work(shares[-1])
+        futures = [
+            _pool(workers - 1).submit(_on_core, core, work, share)
+            for core, share in zip(cores[:-1], shares[:-1], strict=True)
+        ]
+        last = _on_core(cores[-1], work, shares[-1])
         return [*(future.result() for future in futures), last]
+
+
+def _cores_apart(workers: int) -> list[int | None]:
+    """A core for each worker, the caller's own last, where the workers take all there are.
+
+    Threads that wait for one another are woken side by side, on one core; some systems, virtual
+    machines above all, leave them there while others idle.
+    """
+    own = _current_core()
+    if own is None:
+        return [None] * workers
+    cores = os.sched_getaffinity(0)
+    if len(cores) != workers or own not in cores:
+        return [None] * workers
+    return [*sorted(cores - {own}), own]
+
+
+@cache
+def _sched_getcpu() -> Callable[[], int] | None:
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
+
+
+def _current_core() -> int | None:
+    """The core that the calling thread runs on, where the system tells and lets itself be told."""
+    ask = _sched_getcpu()
+    return None if ask is None else ask()
+
+
+def _on_core(
+    core: int | None, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]
+) -> Result:
+    """The work on one core, if any, and the thread's cores as they were."""
+    if core is None:
+        return work(items)
+    before = os.sched_getaffinity(0)
+    with suppress(OSError):  # a core that has just been taken away
+        os.sched_setaffinity(0, {core})
+    try:
+        return work(items)
+    finally:
+        with suppress(OSError):
+            os.sched_setaffinity(0, before)

@@ -1,5 +1,6 @@
 """Chunks within the workspace, workers, threads: how a call is carried out never shows in it."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,9 @@ import pytest
 from strategies import conv_cases, normal, relative_error, run_cases, whole
 
 import anyconv
+from anyconv import _workers as workers_mod
 from anyconv import conv_backward, conv_forward
+from anyconv._workers import share
 
 EXACT = ("gemm", "taps")
 
@@ -142,6 +145,29 @@ def test_thin_convolutions_with_large_kernels(np_backend, dtype, c, k, groups, l
     for _, dx, dw, _ in results:
         assert abs(np.vdot(y, dy) - np.vdot(x, dx)) < 1e-12 * np.linalg.norm(x) * np.linalg.norm(dx)
         assert abs(np.vdot(y, dy) - np.vdot(w, dw)) < 1e-12 * np.linalg.norm(w) * np.linalg.norm(dw)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system keeps its cores")
+def test_workers_take_a_core_each_and_give_it_back():
+    """Also where the work fails; and only where they take all cores that the caller has."""
+    before = os.sched_getaffinity(0)
+    workers = len(before)
+    if workers < 2:
+        pytest.skip("a single core")
+    seen = share(lambda _: os.sched_getaffinity(0), range(workers), workers)
+    if workers_mod._current_core() is not None:
+        assert sorted(map(min, seen)) == sorted(before)
+        assert all(len(cores) == 1 for cores in seen)
+    assert os.sched_getaffinity(0) == before
+    more = share(lambda _: os.sched_getaffinity(0), range(workers + 1), workers + 1)
+    assert all(cores == before for cores in more)
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        share(fail, range(workers), workers)
+    assert os.sched_getaffinity(0) == before
 
 
 def test_threads_at_once_with_options_of_their_own(np_backend):
