@@ -130,7 +130,8 @@ def _workspace(
         block += slab + outputs
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")
-    if operation == "input" and (problem.groups > 1 or traits.is_complex):
+    turned = problem.groups > 1 or traits.is_complex
+    if operation == "input" and turned and not isinstance(template, ThinFft):
         block *= 2  # terms are turned round to be folded, or conjugated
     weights = template.weight_elements(problem.in_channels, problem.out_channels)
     shared = weights
