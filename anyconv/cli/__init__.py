@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -----
     The environment variable ``ANYCONV_TRACEBACK=1`` shows the traceback of an error.
     """
+    # Read when NumPy is loaded: OpenBLAS's threads are to sleep, not to spin, after a product.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     try:
         from ._app import run
     except ImportError as error:
