@@ -73,8 +73,8 @@ def measure(
     sample. `wait` is called with the last result of a sample before the clock is read, to wait for
     what a GPU or a thread of another library has still to do; one for all, or one for each name. A
     function whose call takes longer than `patience`, in seconds, is sampled once. Before a sample
-    nothing is done for a moment: on a CPU the threads of OpenMP and of OpenBLAS spin for a while
-    after a call, on cores that the next function would have had.
+    it is called for a while: on a CPU the threads of OpenMP and of OpenBLAS spin after a call, on
+    cores that the next function would have had.
     """
     settle = 0.0 if _accelerator() else SETTLE
     waits = wait if isinstance(wait, Mapping) else dict.fromkeys(functions, wait)
@@ -90,8 +90,10 @@ def measure(
     for _ in range(repeat):
         for name, count in calls.items():
             run = functions[name]
-            time.sleep(settle)
-            _sample(run, waits[name], 1)  # the caches are those of this function's own calls
+            # The caches, and on a CPU the threads, are those of this function's own calls.
+            end = time.perf_counter() + settle
+            while _sample(run, waits[name], 1) and time.perf_counter() < end:
+                pass
             samples[name].append(_sample(run, waits[name], count))
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}
 
