@@ -176,6 +176,11 @@ class Problem:
         return rows * taps * self.in_channels * self.out_channels // self.groups
 
     @cached_property
+    def is_thin(self) -> bool:
+        """Whether every group has a single input or a single output channel."""
+        return self.groups in (self.in_channels, self.out_channels)
+
+    @cached_property
     def is_depthwise(self) -> bool:
         """Whether each input channel is convolved apart from all others."""
         return self.groups == self.in_channels and self.groups > 1

@@ -30,5 +30,5 @@ def algorithm_named(name: str, problem: Problem) -> type[Algorithm]:
         _, sizes = cheapest_tile(problem)
         if is_short(sizes):
             return ShortFft
-        return ThinFft if problem.groups in (problem.in_channels, problem.out_channels) else LongFft
+        return ThinFft if problem.is_thin else LongFft
     return _BY_NAME[name]

@@ -61,7 +61,7 @@ def cheapest_tile(problem: Problem) -> tuple[Shape, Shape]:
     geometry = problem.geometry
     c, k = problem.in_channels, problem.out_channels
     weights = c * k // problem.groups
-    is_thin = problem.groups in (c, k)
+    is_thin = problem.is_thin
 
     def cost(choice: tuple[tuple[int, int], ...]) -> float:
         tile, sizes = (tuple(axis) for axis in zip(*choice, strict=True))

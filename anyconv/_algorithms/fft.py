@@ -31,9 +31,9 @@ class Fft(Tiled):
     name: ClassVar[str] = "fft"
     sizes: Shape
     is_complex: bool
-    # Whether each group has one input channel, or one output channel.
+    # Whether each group has one input channel; whether it has that or one output channel.
     is_spread: bool
-    is_gathered: bool
+    is_thin: bool
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -47,13 +47,14 @@ class Fft(Tiled):
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
         tile, sizes = cheapest_tile(problem)
         is_spread = problem.groups == problem.in_channels
-        is_gathered = problem.groups == problem.out_channels
-        return cls(windows, problem.groups, tile, sizes, traits.is_complex, is_spread, is_gathered)
+        return cls(
+            windows, problem.groups, tile, sizes, traits.is_complex, is_spread, problem.is_thin
+        )
 
     @property
     def is_elementwise(self) -> bool:
         """With one input or one output channel a group."""
-        return self.is_spread or self.is_gathered
+        return self.is_thin
 
     @property
     def points(self) -> int:

@@ -4,11 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-import numpy as np
-
 import anyconv
 from anyconv._checks import shape as checked_shape
-from anyconv._namespace import common_namespace, device
+from anyconv._namespace import common_namespace, device, namespace_of_name
 from anyconv._typing import Array, Shape
 from anyconv.stepbystep._checks import (
     Hyperparameters,
@@ -158,7 +156,7 @@ def distribute_value(dz: Array, shape: Sequence[int]) -> Array:
            [0.5, 0.5]])
     """
     if isinstance(dz, int | float | complex) and not isinstance(dz, bool):
-        dz = np.asarray(dz)
+        dz = namespace_of_name("numpy").asarray(dz)
     xp = common_namespace(dz=dz)
     require_one_element("dz", dz, "()")
     sizes = checked_shape("shape", shape, minimum=1)
