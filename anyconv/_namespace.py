@@ -260,6 +260,25 @@ def combine_at(
 
 
 @lru_cache
+def has_sums_of_products(xp: Namespace, dtype: DType) -> bool:
+    """Whether `sum_of_products` is one pass over its factors, without a temporary."""
+    return is_numpy(xp) and is_kind(xp, dtype, "real floating")
+
+
+def sum_of_products(
+    x: Array,
+    w: Array,
+    w_axes: Sequence[int],
+    y_axes: Sequence[int],
+    *,
+    out: Array | None = None,
+    xp: Namespace,
+) -> Array:
+    """`x * w` summed over the axes of x that y lacks; w and y have those of x that are named."""
+    return xp.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
+
+
+@lru_cache
 def scatters_in_order(xp: Namespace) -> bool:
     """Whether `add_at_positions` is fast, and adds in the order given what names the same cell."""
     return is_numpy(xp)

@@ -59,7 +59,7 @@ def _plan_as_it_stands(
 ) -> Plan:
     """The plan of a problem that is not rewritten before an algorithm is chosen."""
     name, reason, nanoseconds = _choose(problem, operation, algorithm, traits, limits)
-    chosen = algorithm_named(name, problem)
+    chosen = algorithm_named(name, problem, traits)
     if operation == "input":
         held = _held_by_phases(problem, traits)
         steps = _phase_plans(problem, algorithm, traits, limits, held)
@@ -89,7 +89,7 @@ def _choose(
 ) -> tuple[str, str, float]:
     """The algorithm's name, the reason for it, and the nanoseconds that it may take."""
     if algorithm != "auto":
-        chosen = algorithm_named(algorithm, problem)
+        chosen = algorithm_named(algorithm, problem, traits)
         refusal = chosen.refusal(problem)
         if refusal:
             raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
@@ -97,7 +97,7 @@ def _choose(
     times = {}
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
-        chosen = algorithm_named(name, problem)
+        chosen = algorithm_named(name, problem, traits)
         if chosen.refusal(problem) is None:
             times[name] = _estimate(problem, operation, chosen, traits, limits)
     name = min(times, key=lambda name: times[name])

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from anyconv._namespace import (
     accumulator,
+    has_sums_of_products,
     is_gpu,
     is_kind,
     is_numpy,
@@ -26,6 +27,7 @@ class Traits(NamedTuple):
     element_bytes: int
     product_bytes: int
     is_complex: bool
+    adds_products: bool  # in one pass, whatever the products' number
 
 
 def traits_of(xp: Namespace, x: Array) -> Traits:
@@ -50,6 +52,7 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         element_bytes=item_bytes(xp, dtype),
         product_bytes=item_bytes(xp, product_dtype(xp, dtype)),
         is_complex=is_kind(xp, dtype, "complex floating"),
+        adds_products=has_sums_of_products(xp, dtype),
     )
 
 

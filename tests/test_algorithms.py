@@ -30,10 +30,10 @@ def made(name, kernel, output, *, stride=1, dilation=1, groups=1, c=2, k=3, is_c
     )
     geometry = WindowGeometry(size, kernel, stride, dilation, ((0, 0),) * axes, output)
     problem = Problem((2,), geometry, groups, groups * c, groups * k)
-    chosen = algorithm_named(name, problem)
-    assert chosen.refusal(problem) is None
     dtype = "complex128" if is_complex else "float64"
     traits = traits_of_dtype(array_api_compat.numpy, np.dtype(dtype), None)
+    chosen = algorithm_named(name, problem, traits)
+    assert chosen.refusal(problem) is None
     algorithm = chosen.create(problem, output, traits)
     return (
         algorithm,
