@@ -33,12 +33,24 @@ def products(cells: Shape, sizes: Shape) -> int:
 
 
 def steps(cells: Shape, sizes: Shape) -> float:
-    """The steps of the same by the library's transform, for each element its logarithm.
+    """The steps of the same axis by axis, by the library's transform unless `has_few` cells.
 
-    And some for going to and fro, so that of sizes between 48 and 500 all take about the same.
+    For each element of a transform its logarithm, and some for going to and fro, so that of sizes
+    between 48 and 500 all take about the same.
     """
-    axes = zip(_lines(cells, sizes), sizes, strict=True)
-    return sum(lines * size * (FIRST_STEPS + log2(size)) for lines, size in axes)
+    axes = zip(_lines(cells, sizes), cells, sizes, strict=True)
+    return sum(lines * size * min(*_steps(c, size)) for lines, c, size in axes)
+
+
+def has_few(cells: int, size: int) -> bool:
+    """Whether a product with roots of unity takes less than an axis' transform."""
+    product, transform = _steps(cells, size)
+    return product < transform
+
+
+def _steps(cells: int, size: int) -> tuple[float, float]:
+    """What each element of an axis takes as a product, and as one of the library's transform."""
+    return cells * 4 * CPU.multiply / CPU.step, FIRST_STEPS + log2(size)
 
 
 def _lines(cells: Shape, sizes: Shape) -> Iterator[int]:
