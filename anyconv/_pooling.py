@@ -44,7 +44,8 @@ def window_sum_adjoint(dy: Array, axes: Axes, *, out: Array | None = None, xp: N
         windows = axes[axis - 1]
         dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
-            dx = hand_down(dx, axis, step, dy[along(axis, step.outputs)], None, xp=xp)
+            to, given = along(axis, step.cells), dy[along(axis, step.outputs)]
+            dx = hand_down(dx, to, given, None, alone=step.alone, xp=xp)
         dy = dx
     return dy
 
@@ -102,7 +103,8 @@ def max_gradient(
         windows = axes[axis - 1]
         dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step, at, hits in _hits(stages, axis, windows, has_nan=has_nan):
-            dx = hand_down(dx, axis, step, dy[at], hits, xp=xp)
+            to = along(axis, step.cells)
+            dx = hand_down(dx, to, dy[at], hits, alone=step.alone, xp=xp)
         dy = dx
     return dy
 
@@ -165,11 +167,13 @@ def _reduced(
 
 
 def hand_down(
-    dx: Array, axis: int, step: Step, dy: Array, mask: Array | None, *, xp: Namespace
+    dx: Array, to: Index, dy: Array, mask: Array | None, *, alone: bool, xp: Namespace
 ) -> Array:
-    """The gradient of some outputs, where the mask is true, added to the cells of a step."""
-    to = along(axis, step.cells)
-    if not step.alone:
+    """The gradient of some outputs, where the mask is true, added to their cells.
+
+    Where no step before had any of these cells, it is `alone` and set.
+    """
+    if not alone:
         return add_at(dx, to, dy if mask is None else keep_where(dy, mask, xp=xp), xp=xp)
     if mask is None:
         return set_at(dx, to, dy, xp=xp)

@@ -10,6 +10,7 @@ from a score of one for every cell of the input; a loser's is zero.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 
 from anyconv._namespace import (
@@ -21,9 +22,25 @@ from anyconv._namespace import (
     may_hold_nan,
     set_at,
 )
-from anyconv._pooling import Axes, gradient_room, hand_down, maxima, only_along, wins
-from anyconv._typing import Array, Namespace
+from anyconv._pooling import (
+    Axes,
+    gradient_room,
+    hand_down,
+    maxima,
+    only_along,
+    window_max,
+    wins,
+)
+from anyconv._typing import Array, Index, Namespace
 from anyconv._windows import along
+
+# Windows of no more cells are served cell by cell.
+FEW_CELLS = 4
+
+
+def is_small(axes: Axes) -> bool:
+    """Whether windows have so few cells that each is compared with the maximum once more."""
+    return prod(len(windows.steps) for windows in axes) <= FEW_CELLS
 
 
 def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> Array:
@@ -45,6 +62,31 @@ def scatter_to_first_max(
     return add_at_positions(out, positions, dy, xp=xp)
 
 
+def first_max_gradient_by_taps(
+    dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The same for windows of few cells: tap by tap, to each output that no tap before has served.
+
+    Cells are compared with their window's maximum where they lie; no place is computed.
+    """
+    best = window_max(x, axes, xp=xp)
+    has_nan = may_hold_nan(best, xp=xp)
+    served = xp.zeros(best.shape, dtype=xp.bool, device=device(x))
+    is_set = all(windows.covers_all for windows in axes)
+    if out is None:
+        out = (xp.empty if is_set else xp.zeros)(x.shape, dtype=dy.dtype, device=device(x))
+    elif not is_set:
+        out[...] = 0
+    for steps in product(*(windows.steps for windows in axes)):
+        at: Index = (slice(None), *(step.outputs for step in steps), ...)
+        to: Index = (slice(None), *(step.cells for step in steps), ...)
+        won = wins(x[to], best[at], has_nan=has_nan) & ~served[at]
+        served = combine_at(served, at, xp.logical_or, served[at], won, xp=xp)
+        alone = all(step.alone for step in steps)
+        out = hand_down(out, to, dy[at], won, alone=alone, xp=xp)
+    return out
+
+
 def first_max_gradient(
     dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
 ) -> Array:
@@ -57,7 +99,8 @@ def first_max_gradient(
         dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
             at = along(axis, step.outputs)
-            dx = hand_down(dx, axis, step, dy[at], tap[at] == step.tap, xp=xp)
+            won, to = tap[at] == step.tap, along(axis, step.cells)
+            dx = hand_down(dx, to, dy[at], won, alone=step.alone, xp=xp)
         dy = dx
     return dy
 

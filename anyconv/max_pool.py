@@ -11,7 +11,13 @@ from anyconv._namespace import common_namespace, index_dtype, scatters_in_order
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, max_gradient, window_max
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
-from anyconv._winners import first_max_gradient, scatter_to_first_max, window_argmax
+from anyconv._winners import (
+    first_max_gradient,
+    first_max_gradient_by_taps,
+    is_small,
+    scatter_to_first_max,
+    window_argmax,
+)
 
 TIES = ("first", "all", "split")
 
@@ -182,6 +188,8 @@ def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Names
     if ties != "first":
         kernel = partial(max_gradient, split=ties == "split", xp=xp)
         return unpooled(kernel, call, dy, x, xp=xp)
+    if is_small(call.axes):
+        return unpooled(partial(first_max_gradient_by_taps, xp=xp), call, dy, x, xp=xp)
     if scatters_in_order(xp):
         return unpooled(partial(scatter_to_first_max, xp=xp), call, dy, x, adds=True, xp=xp)
     return unpooled(partial(first_max_gradient, xp=xp), call, dy, x, xp=xp)
