@@ -20,7 +20,7 @@ FEWEST_TILES = 32
 # A sum of so many rows, in single precision, is as exact as its terms; longer ones are cut.
 MOST_SUMMED_ROWS = 4096
 # Below this many multiply-adds a call is cheaper than handing it to another thread.
-WORTH_A_WORKER = 2**21
+WORTH_A_WORKER = 3 * 2**21
 
 
 class WorkspaceError(ValueError):

@@ -18,7 +18,7 @@ from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
 CHUNK_BYTES = 8 * 2**20
-SHARED_BYTES = 4 * 2**20  # less is done before a second worker has well begun
+SHARED_BYTES = 16 * 2**20  # less is done before a second worker has well begun
 
 
 class Block(NamedTuple):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,8 +66,26 @@ def has_wide_products() -> bool:
     return any(found.get("architecture") in _WIDE_KERNELS for found in _controller().info())
 
 
+# The largest block from which the C library of Linux still learns.
+LARGEST_LESSON = 31 * 2**20
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have the C library keep for the next call what a call's blocks were worked out in.
+
+    It gives memory back to the system, page by page to be had anew, where as much is freed as it
+    has not seen come and go; so it is shown that once, as by any program that frees large arrays.
+    """
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        library.malloc.restype = ctypes.c_void_p
+        library.free(ctypes.c_void_p(library.malloc(ctypes.c_size_t(LARGEST_LESSON))))
+
+
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
+    _keep_freed_memory()
     return ThreadPoolExecutor(workers, thread_name_prefix="anyconv")
 
 
