@@ -17,11 +17,15 @@ from anyconv._namespace import (
     add_at,
     device,
     has_strided_views,
+    is_numpy,
     is_traced,
     pad_constant,
     strided_view,
 )
 from anyconv._typing import Array, Index, Namespace, Shape
+
+# In larger arrays than this, margins are filled with zeros in less time than the whole.
+WORTH_MARGINS = 2**14
 
 
 def unfold(x: Array, windows: Windows, *, xp: Namespace) -> Array:
@@ -69,8 +73,14 @@ def slab(x: Array, images: slice, box: Pairs, *, xp: Namespace) -> Array:
     if is_traced(xp):
         return pad_constant(cells, [(0, 0), *cut.widths, (0, 0)], 0, xp=xp)
     n, *_, c = cells.shape
-    padded = xp.zeros((n, *cut.sizes, c), dtype=x.dtype, device=device(x))
+    is_large = is_numpy(xp) and cells.size > WORTH_MARGINS
+    make = xp.empty if is_large else xp.zeros
+    padded = make((n, *cut.sizes, c), dtype=x.dtype, device=device(x))
     padded[(slice(None), *cut.kept, ...)] = cells
+    if is_large:
+        for axis, kept in enumerate(cut.kept, start=1):
+            padded[along(axis, slice(0, kept.start))] = 0
+            padded[along(axis, slice(kept.stop, None))] = 0
     return padded
 
 

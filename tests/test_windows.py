@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from strategies import LAYOUTS, MODES, inner, paddings, pool_cases, run_cases, whole
 
 from anyconv import fold, pad, pad_backward, unfold
+from anyconv._windows import slab
 
 
 def test_unfold_and_fold_agree_with_loops_and_are_adjoint(xp):
@@ -113,3 +114,21 @@ def test_shapes_of_windows(np_backend):
     assert first.shape == (2, 3, 7, 2, 2, 5, 4)
     windows = np_backend.call(unfold, x[0], 3, stride=2)
     assert np_backend.call(fold, windows, (7, 6), (3, 3), stride=2).shape == x[0].shape
+
+
+@pytest.mark.parametrize("size", [4, 40])  # zeros in all of it first, or in its margins alone
+def test_a_slab_holds_zeros_where_it_leaves_the_array(xp, size):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, size, size, 16))
+    around = np.pad(x, ((0, 0), (9, 9), (9, 9), (0, 0)))
+    boxes = [
+        ((-2, size + 3), (-1, size)),
+        ((-5, 3), (size - 2, size + 4)),
+        ((0, size), (0, size)),
+        ((size + 1, size + 9), (-9, -1)),
+    ]
+    for box in boxes:
+        (top, bottom), (left, right) = box
+        cells = slab(xp.asarray(x), slice(1, 2), box, xp=xp.namespace)
+        wanted = around[1:2, top + 9 : bottom + 9, left + 9 : right + 9]
+        np.testing.assert_array_equal(xp.to_numpy(cells), wanted)
