@@ -24,7 +24,7 @@ from anyconv._namespace import (
 from anyconv._options import options
 from anyconv._plan import Block, PhasePlan, Plan
 from anyconv._traits import product_dtype
-from anyconv._typing import Array, DType, Namespace, Shape
+from anyconv._typing import Array, DType, Index, Namespace, Shape
 from anyconv._windows import add_slab, slab
 from anyconv._workers import share
 
@@ -37,11 +37,13 @@ def run_forward(
     *,
     channels_first: bool = False,
     is_turned: bool = False,
+    out: Array | None = None,
     xp: Namespace,
 ) -> Array:
     """`y = A( B(x) @ G(w) ) + b`; with `channels_first` y may lie so in memory.
 
-    With `is_turned` the channels of w stand the other way round, `(*kernel, k, c)`.
+    With `is_turned` the channels of w stand the other way round, `(*kernel, k, c)`. A plan that is
+    not rewritten may have `out`, cells of a larger array, to write into.
     """
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
@@ -57,7 +59,10 @@ def run_forward(
         (block,) = plan.blocks
         return _as(_outputs(block, x, weights[0], bias, xp=xp), x.dtype, xp=xp)
     shape = (p.images, *p.geometry.output, p.out_channels)
-    if channels_first and plan.template.lies_channels_first:
+    in_place = plan.writes_in_place and has_out(xp) and out is None
+    if out is not None:
+        y = out
+    elif channels_first and plan.template.lies_channels_first:
         y = xp.empty((shape[0], shape[-1], *shape[1:-1]), dtype=x.dtype, device=device(x))
         y = xp.moveaxis(y, 1, -1)
     else:
@@ -65,7 +70,7 @@ def run_forward(
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
-            if plan.writes_in_place and has_out(xp):
+            if in_place:
                 _write_outputs(block, x, weights[block.part], bias, y, xp=xp)
             else:
                 y[block.outputs] = _outputs(block, x, weights[block.part], bias, xp=xp)
@@ -127,14 +132,20 @@ def run_input_gradient(
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
             (step,) = plan.rewritten
             return _run_phase(step, p, dy, w, channels_first=channels_first, xp=xp)
-        dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+        make = xp.empty if plan.phases_cover else xp.zeros
+        dx = make(shape, dtype=dy.dtype, device=device(dy))
         for step in plan.rewritten:
-            part = _run_phase(step, p, dy, w, xp=xp)
-            cells = tuple(
-                slice(phase.first, None, s)
-                for phase, s in zip(step.phases, p.geometry.stride, strict=True)
+            axes = zip(step.phases, p.geometry.stride, strict=True)
+            cells: Index = (
+                slice(None),
+                *(slice(phase.first, None, s) for phase, s in axes),
+                ...,
             )
-            dx = set_at(dx, (slice(None), *cells, ...), part, xp=xp)
+            if has_out(xp) and not step.plan.inner:
+                _run_phase(step, p, dy, w, out=dx[cells], xp=xp)
+                continue
+            part = _run_phase(step, p, dy, w, xp=xp)
+            dx = set_at(dx, cells, part, xp=xp)
             del part  # before the next one is made
         return dx
     weights = _prepared(plan, _as(w, dtype, xp=xp), xp=xp)
@@ -161,6 +172,7 @@ def _run_phase(
     w: Array,
     *,
     channels_first: bool = False,
+    out: Array | None = None,
     xp: Namespace,
 ) -> Array:
     """One phase of an input gradient: dy convolved with its taps, flipped, channels turned."""
@@ -173,7 +185,14 @@ def _run_phase(
         w = xp.permute_dims(w, (*range(len(kernel)), w.ndim - 1, w.ndim - 2, w.ndim - 3))
         w = xp.reshape(w, (*kernel, k // problem.groups, problem.groups * c))
     return run_forward(
-        step.plan, dy, w, None, channels_first=channels_first, is_turned=is_turned, xp=xp
+        step.plan,
+        dy,
+        w,
+        None,
+        channels_first=channels_first,
+        is_turned=is_turned,
+        out=out,
+        xp=xp,
     )
 
 

@@ -99,6 +99,12 @@ class Plan:
         plans += [self.inner.plan] if self.inner else []
         return tuple(leaf for plan in plans for leaf in plan.leaves) or (self,)
 
+    @property
+    def phases_cover(self) -> bool:
+        """Whether the convolutions of an input gradient give every cell of it."""
+        geometry = self.problem.geometry
+        return len(self.rewritten) == prod(map(min, geometry.stride, geometry.input))
+
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks in row-major order; at least one where calls are traced."""

@@ -265,6 +265,18 @@ def test_depthwise(xp, layout, multiplier):
         np.testing.assert_array_equal(xp.to_numpy(mine), other)
 
 
+@pytest.mark.parametrize("stride", [2, 3, (1, 2), (2, 1)])
+def test_strided_depthwise(xp, stride):
+    """The phases of dx are written between one another, rows joined with their channels or not."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (3, 9, 8, 4)), whole(rng, (3, 3, 1, 4))
+    options = {"groups": 4, "padding": ((1, 2), (0, 1)), "stride": stride}
+    dy = whole(rng, oracle.conv_forward(x, w, **options).shape)
+    gradients = xp.call(conv_backward, xp.asarray(dy), xp.asarray(x), xp.asarray(w), **options)
+    for mine, other in zip(gradients, oracle.conv_backward(dy, x, w, **options), strict=True):
+        np.testing.assert_array_equal(xp.to_numpy(mine), other)
+
+
 @pytest.mark.parametrize("axes", [5])
 def test_more_axes_than_anyone_needs(np_backend, axes):
     rng = np.random.default_rng(0)
