@@ -108,7 +108,7 @@ def _fits_cache(template: Algorithm, images: int, block: int, fixed: int) -> boo
     if isinstance(template, ThinFft):
         return template.fits_cache(images)
     if not isinstance(template, Tiled):
-        return block <= CACHED_BYTES * (2 if isinstance(template, DepthwiseTaps) else 1)
+        return block <= CACHED_BYTES * (4 if isinstance(template, DepthwiseTaps) else 1)
     most = CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
     return block <= most
 

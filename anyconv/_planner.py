@@ -12,7 +12,7 @@ from math import inf, prod
 
 from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
 from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
-from anyconv._costs import CPU, GPU, WIDE_CPU, Rates
+from anyconv._costs import CPU, GPU, WIDE_CPU, Cost, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._options import Options
 from anyconv._plan import InnerPlan, PhasePlan, Plan
@@ -65,7 +65,7 @@ def _plan_as_it_stands(
         steps = _phase_plans(problem, algorithm, traits, limits, held)
         if steps:
             rewritten = _rewritten(problem, traits, steps, held)
-            if not chosen.folds_as_fast or rewritten.nanoseconds <= nanoseconds:
+            if rewritten.nanoseconds <= nanoseconds:
                 return rewritten
     template, images, parts, workers, workspace = size_blocks(
         problem, operation, chosen, traits, limits
@@ -124,10 +124,14 @@ def _estimate(
         return inf
     template, c, k = blocks.template, problem.in_channels, problem.out_channels
     whole = template.resized(problem.geometry.output)
-    cost = whole.cost(max(problem.images, 1), c, k)
+    images = max(problem.images, 1)
+    cost = whole.cost(images, c, k, template.rows(blocks.images))
+    if operation == "input":
+        cost += whole.folding(images, c)
     count = count_blocks(problem, template, blocks.images) * blocks.parts
-    summed = 3 * template.weight_elements(c, k) * count if operation == "weight" else 0
-    cost = cost._replace(elements=cost.elements + summed, calls=cost.calls * count)
+    # All weights pass by with each block; a sum of them is read and written too.
+    weights = template.weight_elements(c, k) * count * (3 if operation == "weight" else 1)
+    cost = cost._replace(elements=cost.elements + weights, calls=cost.calls * count)
     time = _rates(traits).nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
     return time / min(blocks.workers, count)
 
@@ -178,11 +182,26 @@ def _phase_plans(
     inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
     try:
         return tuple(
-            PhasePlan(parts, make_plan(inner, "forward", algorithm, traits, inside))
+            PhasePlan(parts, _turned_plan(inner, algorithm, traits, inside))
             for parts, inner in _phase_problems(problem)
         )
     except WorkspaceError:
         return ()  # a fold holds neither a flipped weight nor a phase's result
+
+
+def _turned_plan(problem: Problem, algorithm: str, traits: Traits, limits: Options) -> Plan:
+    """The plan of a convolution with a turned weight; `taps` where another has to copy it."""
+    plan = make_plan(problem, "forward", algorithm, traits, limits)
+    if algorithm != "auto" or not plan.template.copies_turned:
+        return plan
+    weights = prod(problem.geometry.kernel) * problem.in_channels * problem.out_channels
+    copied = _rates(traits).nanoseconds(
+        Cost(0, 4 * weights / problem.groups, 0, 2),
+        traits.element_bytes,
+        is_complex=traits.is_complex,
+    )
+    taps = make_plan(problem, "forward", "taps", traits, limits)
+    return taps if taps.nanoseconds < plan.nanoseconds + copied else plan
 
 
 def _held_by_phases(problem: Problem, traits: Traits) -> int:

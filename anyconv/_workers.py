@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -62,8 +63,20 @@ _WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 
 @cache
 def has_wide_products() -> bool:
-    """Whether NumPy's matrix product uses vectors of 512 bits."""
-    return any(found.get("architecture") in _WIDE_KERNELS for found in _controller().info())
+    """Whether NumPy's matrix product uses vectors of 512 bits, each in one step."""
+    kernels = {found.get("architecture") for found in _controller().info()}
+    return bool(kernels & _WIDE_KERNELS) and not _halves_wide_vectors()
+
+
+def _halves_wide_vectors() -> bool:
+    """Whether the processor is of AMD's family 25, which takes such vectors in two halves."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    about = dict(part.split(":", 1) for part in lines if ":" in part)
+    words = {name.strip(): value.strip() for name, value in about.items()}
+    return (words.get("vendor_id"), words.get("cpu family")) == ("AuthenticAMD", "25")
 
 
 # The largest block from which the C library of Linux still learns.

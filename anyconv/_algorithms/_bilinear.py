@@ -15,6 +15,7 @@ An algorithm sees a convolution without padding: `x (n, *reach, groups * c)`,
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
@@ -36,8 +37,8 @@ class Algorithm(ABC):
     writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "nothing"
     # Whether outputs come a few channels at a time, and had better lie so.
     lies_channels_first: ClassVar[bool] = False
-    # Whether the adjoint in the input takes no longer than the map itself.
-    folds_as_fast: ClassVar[bool] = False
+    # Whether `turned_weight` has to copy the weight.
+    copies_turned: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -67,6 +68,10 @@ class Algorithm(ABC):
         """The outputs along each axis that a block had better hold a multiple of."""
         return (1,) * len(self.windows.output)
 
+    def rows(self, images: int) -> int:
+        """The rows of the products of one block."""
+        return images * prod(self.windows.output)
+
     @classmethod
     def splits_channels(cls, problem: Problem) -> bool:
         """Whether a share of the output channels costs little more than its share of the work."""
@@ -81,8 +86,12 @@ class Algorithm(ABC):
         """Elements of all prepared weights."""
 
     @abstractmethod
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
-        """The work on so many images."""
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """The work on so many images, by products of so many rows."""
+
+    def folding(self, images: int, in_channels: int) -> Cost:
+        """What the adjoint in the input takes more than the map itself: windows are added back."""
+        return fold_cost(self.windows, images, in_channels)
 
     @abstractmethod
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
@@ -155,6 +164,13 @@ class Algorithm(ABC):
         """One block's share of the prepared weights' gradient, for `weight_adjoint`."""
         m = self.output_adjoint(dy, xp=xp)
         return [self.multiply_adjoint_weight(data, m, xp=xp) for data in self.data(x, xp=xp)]
+
+
+def fold_cost(windows: Windows, images: int, channels: int) -> Cost:
+    """The windows of so many images read and added to cells, tap by tap."""
+    cells = images * prod(windows.output) * windows.taps
+    row = windows.output[-1] if windows.stride[-1] == 1 else 1
+    return Cost(0, 3 * cells * channels, cells / row, 2 * windows.taps)
 
 
 def _conjugate_transpose(a: Array, *, xp: Namespace) -> Array:

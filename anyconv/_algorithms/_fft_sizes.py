@@ -17,6 +17,10 @@ FIRST_STEPS = 8.0
 CACHED_POINTS = 2**17
 # What a frequency of one tile and channel takes besides, in nanoseconds: copies to and fro.
 COPIED = 1.0
+# The points of tiles, on both sides of the product, that are multiplied at once; for each time that
+# all weights pass by, what a frequency of one of them takes, in nanoseconds.
+POINTS_AT_ONCE = 2**19
+PASSED = 1.0
 # What an elementwise product of two frequencies takes, in nanoseconds.
 ELEMENTWISE = 0.5
 
@@ -85,8 +89,12 @@ def cheapest_tile(problem: Problem) -> tuple[Shape, Shape]:
         counted = ((tile, tiles * k), (sizes, tiles * c), (geometry.kernel, made))
         one, work = (4 * CPU.multiply, products) if is_short(sizes) else (CPU.step, steps)
         nanoseconds = one * sum(n * work(cells, sizes) for cells, n in counted)
-        each = ELEMENTWISE if is_thin else 4 * CPU.multiply
-        return float(nanoseconds + size * tiles * (each * weights + COPIED * (c + k)))
+        points = size * tiles
+        nanoseconds += COPIED * points * (c + k)
+        if is_thin:
+            return float(nanoseconds + ELEMENTWISE * points * weights)
+        passes = max(points * (c + k) / POINTS_AT_ONCE, 1)
+        return float(nanoseconds + (4 * CPU.multiply * points + PASSED * size * passes) * weights)
 
     kernel = map(effective_kernel_size, geometry.kernel, geometry.dilation)
     axes = zip(geometry.output, geometry.stride, kernel, strict=True)

@@ -31,7 +31,6 @@ class ThinFft(LongFft):
 
     writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "slices"
     lies_channels_first: ClassVar[bool] = True
-    folds_as_fast: ClassVar[bool] = True
     # The points of all lanes held at once, at least one lane's; all if None.
     most_points: int | None = None
 
@@ -63,7 +62,7 @@ class ThinFft(LongFft):
         """The taps."""
         return prod(self.windows.kernel) * in_channels * out_channels // self.groups
 
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The transforms, the product, and some copies."""
         tiles, lanes = images * prod(self.tiles.output), max(in_channels, out_channels)
         parts = self.points * (1 if self.is_complex else 2)
@@ -77,6 +76,10 @@ class ThinFft(LongFft):
         elements = parts * tiles * (3 * lanes + 4 * (in_channels + out_channels))
         share = 1.0 if self.is_complex else 0.5
         return Cost(0, elements, 0, 15 + 15 * chunks, share * transforms)
+
+    def folding(self, images: int, in_channels: int) -> Cost:
+        """Next to nothing: tiles are large."""
+        return Cost(0, 0, 0, 0)
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The taps of each lane together, `(*kernel, c, g * k) -> (g, c * k, *kernel)`."""

@@ -41,7 +41,7 @@ class DepthwiseTaps(Algorithm):
     def _outputs(self, images: int) -> tuple[int, ...]:
         return (images, *self.windows.output)
 
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """For each tap a product and a sum, element by element."""
         taps, outputs = self.windows.taps, images * prod(self.windows.output) * out_channels
         row = self.windows.output[-1] if self.windows.stride[-1] == 1 else 1

@@ -12,8 +12,10 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
-from anyconv._algorithms._bilinear import Algorithm
+from anyconv._algorithms._bilinear import Algorithm, fold_cost
+from anyconv._costs import Cost
 from anyconv._geometry import Windows
 from anyconv._namespace import pad_constant
 from anyconv._typing import Array, Namespace, Shape
@@ -39,6 +41,14 @@ class Tiled(Algorithm):
     def is_elementwise(self) -> bool:
         """Whether points are multiplied one by one, and few rows are as good as many."""
         return False
+
+    def rows(self, images: int) -> int:
+        """The tiles of one block."""
+        return images * prod(self.tiles.output)
+
+    def folding(self, images: int, in_channels: int) -> Cost:
+        """Tiles are added back."""
+        return fold_cost(self.tiles, images, in_channels)
 
     @property
     def grain(self) -> Shape:

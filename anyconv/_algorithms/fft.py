@@ -23,6 +23,9 @@ from anyconv._geometry import Problem, Windows
 from anyconv._traits import Traits
 from anyconv._typing import Shape
 
+# What a multiplication by a small matrix of roots takes, next to one of a large product.
+THIN = 1.5
+
 
 @dataclass(frozen=True)
 class Fft(Tiled):
@@ -74,7 +77,7 @@ class Fft(Tiled):
         parts = self.points * (1 if self.is_complex else 2)
         return 2 * parts * in_channels * out_channels // self.groups
 
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """A complex product for each frequency, and the transforms with their copies."""
         tiles, points = images * prod(self.tiles.output), self.points
         c, k = in_channels // self.groups, out_channels // self.groups
@@ -94,11 +97,11 @@ class Fft(Tiled):
             elements += 4 * parts * tiles * max(in_channels, out_channels)
             multiplies = 0.0
         else:
-            efficiency = product_efficiency(min(tiles, 64), c, k)
+            efficiency = product_efficiency(min(rows, 64), c, k)
             multiplies = own * points * tiles * weights / efficiency
         runs = tiles * prod(self.tiles.kernel)
         if is_short(self.sizes):
-            return Cost(multiplies + own * transforms, elements, runs, 30)
+            return Cost(multiplies + THIN * own * transforms, elements, runs, 30)
         return Cost(multiplies, elements, runs, 30, transforms)
 
     @property

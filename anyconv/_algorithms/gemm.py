@@ -20,6 +20,7 @@ class Gemm(Algorithm):
 
     name: ClassVar[str] = "gemm"
     writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "rows"
+    copies_turned: ClassVar[bool] = True
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -37,15 +38,15 @@ class Gemm(Algorithm):
         """As many as the weights."""
         return self.windows.taps * in_channels * out_channels // self.groups
 
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """One product, and the windows written and read, in runs as long as a kernel's row."""
-        rows = images * prod(self.windows.output)
+        total = images * prod(self.windows.output)
         c, k = in_channels // self.groups, out_channels // self.groups
         inner = self.windows.taps * c
         efficiency = product_efficiency(rows, inner, k)
-        copies = rows * inner * self.groups
+        copies = total * inner * self.groups
         if self.windows.is_pointwise:
-            return Cost(copies * k / efficiency, rows * out_channels, 0, 1)
+            return Cost(copies * k / efficiency, total * out_channels, 0, 1)
         row = self.windows.kernel[-1] if self.windows.dilation[-1] == 1 and self.groups == 1 else 1
         return Cost(copies * k / efficiency, 3 * copies, copies / (row * c), 4)
 

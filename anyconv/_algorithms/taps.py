@@ -33,12 +33,12 @@ class Taps(Algorithm):
         """As many as the weights."""
         return self.windows.taps * in_channels * out_channels // self.groups
 
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """For each tap its inputs copied, a product, and its outputs added."""
-        taps, rows = self.windows.taps, images * prod(self.windows.output)
+        taps, total = self.windows.taps, images * prod(self.windows.output)
         c, k = in_channels // self.groups, out_channels // self.groups
         efficiency = product_efficiency(rows, c, k)
-        inputs, outputs = taps * rows * in_channels, taps * rows * out_channels
+        inputs, outputs = taps * total * in_channels, taps * total * out_channels
         contiguous = self.groups == 1 and self.windows.stride[-1] == 1
         runs = inputs / (c * (self.windows.output[-1] if contiguous else 1))
         return Cost(inputs * k / efficiency, 2 * inputs + 4 * outputs, runs, 4 * taps)

@@ -71,12 +71,12 @@ class Winograd(PointTiles):
         """One matrix for each point."""
         return self.points * in_channels * out_channels // self.groups
 
-    def cost(self, images: int, in_channels: int, out_channels: int) -> Cost:
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """A product for each point; the transforms, which are products too, and their copies."""
         tiles, points, outputs = images * prod(self.tiles.output), self.points, prod(self.tile)
         c, k = in_channels // self.groups, out_channels // self.groups
         weights = in_channels * k
-        efficiency = product_efficiency(min(tiles, 256), c, k)
+        efficiency = product_efficiency(min(rows, 256), c, k)
         transforms = tiles * points * (points * in_channels + outputs * out_channels)
         multiplies = points * tiles * weights / efficiency + 1.3 * transforms
         multiplies += weights * points * self.windows.taps
