@@ -27,10 +27,15 @@ def common_namespace(**arrays: Array) -> Namespace:
     if any(array.dtype != first.dtype for array in arrays.values()):
         raise TypeError(_unlike("dtype", {name: x.dtype for name, x in arrays.items()}))
     if not on_one_device:
-        devices = {name: device(array) for name, array in arrays.items()}
-        if any(where != device(first) for where in devices.values()):
-            raise ValueError(_unlike("device", devices))
+        check_devices(**arrays)
     return xp
+
+
+def check_devices(**arrays: Array) -> None:
+    """Refuse arrays on different devices; one that JAX traces is on whichever the others are."""
+    devices = {name: device(array) for name, array in arrays.items()}
+    if len({where for where in devices.values() if where is not None}) > 1:
+        raise ValueError(_unlike("device", devices))
 
 
 def array_namespace(**arrays: Array) -> Namespace:

@@ -7,7 +7,7 @@ from anyconv._arguments import LAYOUTS, check_shape, check_sizes, known_shape, n
 from anyconv._checks import choice
 from anyconv._execute import over_batch
 from anyconv._layout import from_canonical, split_shape, to_canonical
-from anyconv._namespace import array_namespace, device, is_kind
+from anyconv._namespace import array_namespace, check_devices, is_kind
 from anyconv._pool_arguments import PoolCall, spatial_rank
 from anyconv._typing import Array, Ints, Layout, Namespace, Shape
 from anyconv._unpooling import gather_first, scatter_first
@@ -153,11 +153,7 @@ def _values_and_indices(name: str, values: Array, indices: Array) -> Namespace:
     xp = array_namespace(**{name: values, "indices": indices})
     if not is_kind(xp, indices.dtype, "integral"):
         raise TypeError(f"`indices` must be of integers, got {indices.dtype}")
-    if device(values) != device(indices):
-        raise ValueError(
-            f"all arrays of a call must share one device: `{name}` has {device(values)}, "
-            f"`indices` has {device(indices)}"
-        )
+    check_devices(**{name: values, "indices": indices})
     return xp
 
 
