@@ -1,10 +1,11 @@
 """The maps of convolution on eager arrays, in the caller's layout."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from anyconv._arguments import check_shape, known_shape
 from anyconv._conv_arguments import ConvCall
-from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
+from anyconv._execute import over_batch, run_forward, run_input_gradient, run_weight_gradient
 from anyconv._layout import (
     from_canonical,
     to_canonical,
@@ -14,7 +15,7 @@ from anyconv._layout import (
 from anyconv._namespace import accumulator, device, is_lazy_blocks, is_numpy
 from anyconv._options import current_options
 from anyconv._plan import Plan
-from anyconv._planner import make_plan
+from anyconv._planner import check_algorithm, make_plan
 from anyconv._traits import traits_of
 from anyconv._typing import Array, Namespace, Operation, Shape
 from anyconv._windows import pad, pad_adjoint
@@ -22,6 +23,22 @@ from anyconv._workers import single_threaded_products
 
 # So many rows are summed in single precision without a loss that matters.
 EXACT_ROWS = 1024
+
+
+def over_images(
+    kernel: Callable[..., Array],
+    call: ConvCall,
+    batched: Sequence[Array],
+    whole: Sequence[Array],
+    shape: Shape,
+    *,
+    summed: bool = False,
+    xp: Namespace,
+) -> Array:
+    """`over_batch`, once the algorithm is known to fit: lazy blocks would refuse it much later."""
+    if is_lazy_blocks(xp):
+        check_algorithm(call.problem, call.algorithm, traits_of(xp, batched[0]))
+    return over_batch(kernel, call, batched, whole, shape, summed=summed, xp=xp)
 
 
 def plan_of(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) -> Plan:
@@ -104,7 +121,9 @@ def _sum_of_rows(rows: Array, *, xp: Namespace) -> Array:
 
 def check_bias(b: Array | None, channels: int) -> None:
     if b is not None:
-        check_shape("b", b.shape, (channels,), "one value for each output channel, shape")
+        check_shape(
+            "b", known_shape("b", b), (channels,), "one value for each output channel, shape"
+        )
 
 
 def check_dy(dy: Array, expected: Shape) -> None:

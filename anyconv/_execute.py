@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._geometry import Problem
 from anyconv._namespace import (
+    accumulator,
     add_at,
     array_namespace,
     device,
@@ -263,20 +264,25 @@ def over_batch(
     """A kernel on eager arrays; on lazy ones the same kernel on each block of the batch, later."""
     if not is_lazy_blocks(xp):
         return kernel(call, *batched, *whole, xp=xp)
-    batch_axes = len(call.batch)
-    return map_batch(
-        partial(_on_block, kernel, call),
+    batch_axes, dtype = len(call.batch), dtype or batched[0].dtype
+    wide = accumulator(xp, dtype) if summed else dtype  # what shares of a sum are kept in
+    y = map_batch(
+        partial(_on_block, kernel, call, wide if wide != dtype else None),
         batched,
         whole,
         batch_axes=batch_axes,
         result=shape if summed else shape[batch_axes:],
-        dtype=dtype or batched[0].dtype,
+        dtype=wide,
         summed=summed,
     )
+    return _as(y, dtype, xp=xp)
 
 
-def _on_block(kernel: Callable[..., Array], call: Call, *arrays: Array) -> Array:
+def _on_block(
+    kernel: Callable[..., Array], call: Call, dtype: DType | None, *arrays: Array
+) -> Array:
     """The kernel on one block, in one thread: the blocks are what runs side by side."""
-    batch = tuple(arrays[0].shape[: len(call.batch)])
+    batch, xp = tuple(arrays[0].shape[: len(call.batch)]), array_namespace(x=arrays[0])
+    given = arrays if dtype is None else [_as(array, dtype, xp=xp) for array in arrays]
     with options(workers=1):
-        return kernel(call.rebatched(batch), *arrays, xp=array_namespace(x=arrays[0]))
+        return kernel(call.rebatched(batch), *given, xp=xp)

@@ -277,10 +277,11 @@ def sum_of_products(
     y_axes: Sequence[int],
     *,
     out: Array | None = None,
-    xp: Namespace,
 ) -> Array:
     """`x * w` summed over the axes of x that y lacks; w and y have those of x that are named."""
-    return xp.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
+    import numpy
+
+    return numpy.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
 
 
 @lru_cache

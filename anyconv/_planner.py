@@ -50,6 +50,14 @@ def make_plan(
     return replace(best, reason=f"{best.reason}; as it stands {plan.nanoseconds / 1e6:.3g} ms")
 
 
+def check_algorithm(problem: Problem, algorithm: str, traits: Traits) -> None:
+    """Refuse a problem that an algorithm asked for by name cannot do."""
+    chosen = None if algorithm == "auto" else algorithm_named(algorithm, problem, traits)
+    refusal = chosen and chosen.refusal(problem)
+    if refusal:
+        raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
+
+
 def _plan_as_it_stands(
     problem: Problem,
     operation: Operation,
@@ -90,9 +98,7 @@ def _choose(
     """The algorithm's name, the reason for it, and the nanoseconds that it may take."""
     if algorithm != "auto":
         chosen = algorithm_named(algorithm, problem, traits)
-        refusal = chosen.refusal(problem)
-        if refusal:
-            raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
+        check_algorithm(problem, algorithm, traits)
         return algorithm, "as asked", _estimate(problem, operation, chosen, traits, limits)
     times = {}
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")

@@ -19,9 +19,9 @@ from anyconv._conv_kernels import (
     check_dy,
     forward,
     input_gradient,
+    over_images,
     weight_gradient,
 )
-from anyconv._execute import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._typing import Array, Ints, Layout, Padding, PaddingMode
 
@@ -123,7 +123,7 @@ def conv_forward(
     options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(known_shape("x", x), known_shape("w", w), options)
     check_bias(b, call.problem.out_channels)
-    return over_batch(forward, call, [x], [w] if b is None else [w, b], call.y_shape, xp=xp)
+    return over_images(forward, call, [x], [w] if b is None else [w, b], call.y_shape, xp=xp)
 
 
 def conv_backward(
@@ -193,8 +193,8 @@ def conv_backward(
     check_dy(dy, call.y_shape)
     channels_axis = -1 if layout == "channels_last" else -call.rank - 1
     return ConvGradients(
-        over_batch(input_gradient, call, [dy], [w], call.x_shape, xp=xp),
-        over_batch(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp),
+        over_images(input_gradient, call, [dy], [w], call.x_shape, xp=xp),
+        over_images(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp),
         bias_gradient(dy, channels_axis, xp=xp),
     )
 
@@ -259,7 +259,7 @@ def conv_backward_input(
         shape("input_shape", input_shape), known_shape("w", w), options, x_name="input_shape"
     )
     check_dy(dy, call.y_shape)
-    return over_batch(input_gradient, call, [dy], [w], call.x_shape, xp=xp)
+    return over_images(input_gradient, call, [dy], [w], call.x_shape, xp=xp)
 
 
 def conv_backward_weight(
@@ -321,7 +321,7 @@ def conv_backward_weight(
         known_shape("x", x), shape("weight_shape", weight_shape), options, w_name="weight_shape"
     )
     check_dy(dy, call.y_shape)
-    return over_batch(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)
+    return over_images(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)
 
 
 def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
@@ -378,5 +378,6 @@ def conv_backward_bias(dy: Array, *, layout: Layout = "channels_last") -> Array:
     if len(sizes) < 2:
         raise ValueError(f"`dy` must have a spatial and a channels axis, got shape {sizes}")
     channels_axis = -1 if layout == "channels_last" else min(len(sizes) - 2, 1)
-    check_sizes("dy", sizes, [channels_axis])
+    spatial_axis = -2 if layout == "channels_last" else -1
+    check_sizes("dy", sizes, [channels_axis, spatial_axis])
     return bias_gradient(dy, channels_axis, xp=xp)

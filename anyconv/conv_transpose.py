@@ -7,10 +7,10 @@ from anyconv._conv_kernels import (
     check_bias,
     check_dy,
     forward,
+    over_images,
     transposed,
     weight_gradient,
 )
-from anyconv._execute import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._typing import Array, Ints, Layout, Padding
 from anyconv.conv import ConvGradients
@@ -89,7 +89,7 @@ def conv_transpose_forward(
     call = conv_transpose_call(known_shape("x", x), known_shape("w", w), options)
     check_bias(b, call.problem.in_channels)
     whole = [w] if b is None else [w, b]
-    return over_batch(transposed, call, [x], whole, call.x_shape, xp=xp)
+    return over_images(transposed, call, [x], whole, call.x_shape, xp=xp)
 
 
 def conv_transpose_backward(
@@ -156,9 +156,9 @@ def conv_transpose_backward(
     )
     call = conv_transpose_call(known_shape("x", x), known_shape("w", w), options)
     check_dy(dy, call.x_shape)
-    dx = over_batch(forward, call, [dy], [w], call.y_shape, xp=xp)
+    dx = over_images(forward, call, [dy], [w], call.y_shape, xp=xp)
     # y = conv_backward_input(x, w) is linear in conj(w), so its adjoint in w is the weight gradient
     # with the parts of x and dy exchanged: <y, dy> = <x, conv(dy, w)> = <dw, w>.
-    dw = over_batch(weight_gradient, call, [x, dy], [], call.w_shape, summed=True, xp=xp)
+    dw = over_images(weight_gradient, call, [x, dy], [], call.w_shape, summed=True, xp=xp)
     channels_axis = -1 if layout == "channels_last" else -call.rank - 1
     return ConvGradients(dx, dw, bias_gradient(dy, channels_axis, xp=xp))

@@ -340,6 +340,10 @@ def test_half_precision_sums_may_pass_its_range(xp):
     for algorithm in ("auto", *EXACT):
         y = xp.call(conv_forward, x, w, algorithm=algorithm)
         assert xp.to_numpy(y).item() == 0  # 90000 - 90000, where float16 ends at 65504
+    dy = xp.asarray(np.full((2, 1, 1), 300.0), "float16")
+    x = xp.asarray(np.array([300.0, -300.0])[:, None, None], "float16")  # on Dask a block each
+    dw = xp.call(conv_backward_weight, dy, x, (1, 1, 1))
+    assert xp.to_numpy(dw).item() == 0
 
 
 # --- edges

@@ -656,6 +656,27 @@ def test_dask_arrays_of_unknown_size_are_refused(function):
         calls[function]()
 
 
+def test_a_bias_of_unknown_size_is_refused():
+    da = pytest.importorskip("dask.array")
+    b = da.from_array(B, chunks=1)
+    with pytest.raises(ValueError, match=r"`b` has an unknown size.*compute_chunk_sizes"):
+        anyconv.conv_forward(da.from_array(X), da.from_array(W), b[b > -9])
+
+
+def test_the_gradient_of_a_bias_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"`dy` .*no spatial axis of size zero, .*\(3, 0, 2\)"):
+        anyconv.conv_backward_bias(np.ones((3, 0, 2)))
+    with pytest.raises(ValueError, match=r"`dy` .*no spatial axis of size zero"):
+        anyconv.conv_backward_bias(np.ones((3, 2, 0)), layout="channels_first")
+
+
+def test_an_algorithm_that_cannot_is_refused_at_once(xp):
+    """Before a lazy array is computed, too."""
+    x, w = xp.asarray(X), xp.asarray(W)
+    with pytest.raises(ValueError, match=r"`algorithm` 'winograd' cannot .* stride"):
+        xp.call(anyconv.conv_forward, x, w, stride=2, algorithm="winograd")
+
+
 def test_errors_are_the_same_everywhere(xp):
     """Shapes are known before values, under `jax.jit` and on Dask too."""
     x, w = xp.asarray(X), xp.asarray(np.ones((3, 8, 4, 8)))
