@@ -100,10 +100,10 @@ def conv_forward(
     Half precision is accumulated in float32. The cost is `prod(batch) * prod(output) * prod(kernel)
     * C_in * C_out / groups` multiply-adds where the algorithm has no short cut.
 
-    ``"winograd"`` and ``"fft"``, which ``"auto"`` may choose, mix the cells of a tile. Their error is
-    relative to the largest of those, and NaN or an infinity spreads to all outputs of its tile.
-    Where inputs differ by many orders of magnitude or may be NaN, ask for ``"gemm"`` or ``"taps"``:
-    an output is then the sum of its own window's products and of nothing else.
+    ``"winograd"`` and ``"fft"``, which ``"auto"`` may choose, mix the cells of a tile. Their error
+    is relative to the largest of those, and NaN or an infinity spreads to all of its tile. Where
+    inputs differ by many orders of magnitude or may be NaN, ask for ``"gemm"`` or ``"taps"``: an
+    output is then the sum of its own window's products and of nothing else.
 
     References
     ----------
