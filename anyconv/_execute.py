@@ -24,7 +24,6 @@ from anyconv._namespace import (
 )
 from anyconv._options import options
 from anyconv._plan import Block, PhasePlan, Plan
-from anyconv._traits import product_dtype
 from anyconv._typing import Array, DType, Index, Namespace, Shape
 from anyconv._windows import add_slab, slab
 from anyconv._workers import share
@@ -53,12 +52,12 @@ def run_forward(
         b = None if b is None else outer.bias(b, xp=xp)
         y = run_forward(inner, x, w, b, xp=xp)
         return outer.output(y, xp=xp)
-    p, dtype = plan.problem, product_dtype(xp, x.dtype)
+    p, dtype = plan.problem, _product_dtype(plan, x.dtype, xp=xp)
     weights = _prepared(plan, _as(w, dtype, xp=xp), is_turned=is_turned, xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
     if is_traced(xp):
         (block,) = plan.blocks
-        return _as(_outputs(block, x, weights[0], bias, xp=xp), x.dtype, xp=xp)
+        return _as(_outputs(block, x, weights[0], bias, dtype, xp=xp), x.dtype, xp=xp)
     shape = (p.images, *p.geometry.output, p.out_channels)
     in_place = plan.writes_in_place and has_out(xp) and out is None
     if out is not None:
@@ -72,9 +71,9 @@ def run_forward(
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
             if in_place:
-                _write_outputs(block, x, weights[block.part], bias, y, xp=xp)
+                _write_outputs(block, x, weights[block.part], bias, y, dtype, xp=xp)
             else:
-                y[block.outputs] = _outputs(block, x, weights[block.part], bias, xp=xp)
+                y[block.outputs] = _outputs(block, x, weights[block.part], bias, dtype, xp=xp)
 
     share(work, plan.blocks, plan.workers)
     return y
@@ -96,12 +95,13 @@ def _write_outputs(
     weights: Sequence[Array],
     bias: Array | None,
     y: Array,
+    dtype: DType,
     *,
     xp: Namespace,
 ) -> None:
     """The outputs of one block, straight into y where they belong."""
     target = y[block.outputs]
-    block.algorithm.forward_into(target, _inputs(block, x, xp=xp), weights, xp=xp)
+    block.algorithm.forward_into(target, _inputs(block, x, dtype, xp=xp), weights, xp=xp)
     if bias is not None:
         xp.add(target, bias[block.outputs[-1]], out=target)
 
@@ -111,11 +111,12 @@ def _outputs(
     x: Array,
     weights: Sequence[Array],
     bias: Array | None,
+    dtype: DType,
     *,
     xp: Namespace,
 ) -> Array:
     """The outputs of one block."""
-    y = block.algorithm.forward(_inputs(block, x, xp=xp), weights, xp=xp)
+    y = block.algorithm.forward(_inputs(block, x, dtype, xp=xp), weights, xp=xp)
     return y if bias is None else y + bias[block.outputs[-1]]
 
 
@@ -127,7 +128,7 @@ def run_input_gradient(
         outer, inner = plan.inner.rewriting, plan.inner.plan
         dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
         return outer.data_adjoint(run_input_gradient(inner, dy, w, xp=xp), xp=xp)
-    p, dtype = plan.problem, product_dtype(xp, dy.dtype)
+    p, dtype = plan.problem, _product_dtype(plan, dy.dtype, xp=xp)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
@@ -203,7 +204,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         outer, inner = plan.inner.rewriting, plan.inner.plan
         dy, x = outer.output_adjoint(dy, xp=xp), outer.data(x, xp=xp)
         return outer.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
-    p, dtype = plan.problem, product_dtype(xp, dy.dtype)
+    p, dtype = plan.problem, _product_dtype(plan, dy.dtype, xp=xp)
     if not plan.blocks:
         shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)
         return xp.zeros(shape, dtype=dy.dtype, device=device(dy))
@@ -212,7 +213,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         total: list[Array] = []
         for block in blocks:
             part = _as(dy[block.outputs], dtype, xp=xp)
-            terms = block.algorithm.weight_gradient(part, _inputs(block, x, xp=xp), xp=xp)
+            terms = block.algorithm.weight_gradient(part, _inputs(block, x, dtype, xp=xp), xp=xp)
             total = _sum(total, terms, xp=xp)
             del part, terms  # before the next block's are made
         return total
@@ -229,10 +230,14 @@ def _sum(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array
     return [add_at(t, (...,), term, xp=xp) for t, term in zip(total, terms, strict=True)]
 
 
-def _inputs(block: Block, x: Array, *, xp: Namespace) -> Array:
+def _inputs(block: Block, x: Array, dtype: DType, *, xp: Namespace) -> Array:
     """The slab of one block, ready to be multiplied."""
-    cells = slab(x, block.images, block.slab, xp=xp)
-    return _as(cells, product_dtype(xp, x.dtype), xp=xp)
+    return _as(slab(x, block.images, block.slab, xp=xp), dtype, xp=xp)
+
+
+def _product_dtype(plan: Plan, dtype: DType, *, xp: Namespace) -> DType:
+    """The dtype that blocks are multiplied in."""
+    return dtype if plan.multiplies_as_given else accumulator(xp, dtype)
 
 
 def _as(x: Array, dtype: object, *, xp: Namespace) -> Array:

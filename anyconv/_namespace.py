@@ -8,6 +8,7 @@ has imported it.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import array_api_compat
@@ -34,7 +35,8 @@ def common_namespace(**arrays: Array) -> Namespace:
 def check_devices(**arrays: Array) -> None:
     """Refuse arrays on different devices; one that JAX traces is on whichever the others are."""
     devices = {name: device(array) for name, array in arrays.items()}
-    if len({where for where in devices.values() if where is not None}) > 1:
+    known = [where for where in devices.values() if where is not None]
+    if any(where != known[0] for where in known):  # no set of them: CuPy's have no hash
         raise ValueError(_unlike("device", devices))
 
 
@@ -235,6 +237,21 @@ def has_out(xp: Namespace) -> bool:
     return is_numpy(xp) or is_cupy(xp)
 
 
+def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Array:
+    """The product of two matrices, or of as many in each; written to `out` where one is given.
+
+    CuPy copies a matrix that is transposed, unless there are but two axes.
+    """
+    if is_cupy(xp) and a.ndim == b.ndim and prod(a.shape[:-2]) == prod(b.shape[:-2]) == 1:
+        batch, given = a.shape[:-2], None
+        if out is not None:
+            given = xp.reshape(out, out.shape[-2:], copy=False)
+        a, b = (xp.reshape(m, m.shape[-2:], copy=False) for m in (a, b))
+        product = xp.matmul(a, b) if given is None else xp.matmul(a, b, out=given)
+        return xp.reshape(product, (*batch, *product.shape))
+    return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+
+
 def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
     """X with a value added to one of its slices, written in place where the library can."""
     if is_traced(xp):
@@ -412,7 +429,8 @@ def constant(
     """The array of `table(*sizes)`, kept for the next call (but never a traced one)."""
     if is_traced(xp):
         return xp.asarray(table(*sizes), dtype=dtype, device=where)
-    return _kept_constant(table, sizes, dtype, where, xp)
+    key = int(where) if is_cupy(xp) else where  # its devices have no hash
+    return _kept_constant(table, sizes, dtype, key, xp)
 
 
 @lru_cache(maxsize=256)

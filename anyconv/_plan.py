@@ -142,10 +142,22 @@ class Plan:
         return self.traits.runs == "workers" and self.problem.multiply_adds > FEWEST_TO_SHARE
 
     @cached_property
+    def multiplies_as_given(self) -> bool:
+        """Whether blocks are multiplied in the dtype of the arrays, not in that of its sums.
+
+        Half precision is, where the library's product sums it in single and nothing else is added.
+        """
+        if self.traits.product_bytes == self.traits.element_bytes:
+            return True
+        if not (self.traits.sums_half_in_single and self.template.is_one_product):
+            return False
+        return self.operation == "forward" or (self.operation == "weight" and len(self.blocks) == 1)
+
+    @cached_property
     def writes_in_place(self) -> bool:
         """Whether each block's outputs can be written where they belong."""
         into = self.template.writes_into
-        if into == "nothing" or self.traits.product_bytes != self.traits.element_bytes:
+        if into == "nothing" or not self.multiplies_as_given:
             return False
         if into == "slices":
             return True

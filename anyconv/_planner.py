@@ -21,6 +21,8 @@ from anyconv._traits import Traits
 from anyconv._typing import Operation
 from anyconv._workers import has_wide_products
 
+# How many products of half precision a GPU's matrix cores make while it makes one in single.
+HALF_SPEED = 8
 # Below this many multiply-adds nothing is won by a transform.
 WORTH_A_TRANSFORM = 2**24
 
@@ -134,6 +136,8 @@ def _estimate(
     cost = whole.cost(images, c, k, template.rows(blocks.images))
     if operation == "input":
         cost += whole.folding(images, c)
+    elif traits.sums_half_in_single and template.is_one_product:
+        cost = cost._replace(multiplies=cost.multiplies / HALF_SPEED)
     count = count_blocks(problem, template, blocks.images) * blocks.parts
     # All weights pass by with each block; a sum of them is read and written too.
     weights = template.weight_elements(c, k) * count * (3 if operation == "weight" else 1)

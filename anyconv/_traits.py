@@ -28,6 +28,7 @@ class Traits(NamedTuple):
     product_bytes: int
     is_complex: bool
     adds_products: bool  # in one pass, whatever the products' number
+    sums_half_in_single: bool  # where the arrays' own dtype is half precision
 
 
 def traits_of(xp: Namespace, x: Array) -> Traits:
@@ -50,13 +51,8 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         runs=runs,  # type: ignore[arg-type]
         dtype=getattr(dtype, "__name__", str(dtype).rpartition(".")[2]),
         element_bytes=item_bytes(xp, dtype),
-        product_bytes=item_bytes(xp, product_dtype(xp, dtype)),
+        product_bytes=item_bytes(xp, accumulator(xp, dtype)),
         is_complex=is_kind(xp, dtype, "complex floating"),
         adds_products=has_sums_of_products(xp, dtype),
+        sums_half_in_single=multiplies_half_in_float32(xp) and accumulator(xp, dtype) != dtype,
     )
-
-
-@lru_cache
-def product_dtype(xp: Namespace, dtype: DType) -> DType:
-    """The dtype that blocks are multiplied in."""
-    return dtype if multiplies_half_in_float32(xp) else accumulator(xp, dtype)

@@ -12,6 +12,8 @@ import pytest
 from strategies import conv_cases, normal, relative_error, run_cases, whole
 
 import anyconv
+from anyconv import _planner as planner
+from anyconv import _traits as traits
 from anyconv import _workers as workers_mod
 from anyconv import conv_backward, conv_forward
 from anyconv._workers import share
@@ -218,3 +220,49 @@ def test_algorithms_agree_on_real_sizes(np_backend):
     ]
     for mine, theirs in zip(*gradients, strict=True):
         assert relative_error(mine, theirs) <= 2e-6
+
+
+@pytest.fixture
+def half_products(monkeypatch):
+    """NumPy as a library whose products of half precision are summed in single, like CuPy."""
+
+    def forget():
+        traits._traits.cache_clear()
+        planner.make_plan.cache_clear()
+
+    monkeypatch.setattr(traits, "multiplies_half_in_float32", lambda xp: True)
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("half_products")
+@pytest.mark.parametrize(
+    ("operation", "algorithm", "images", "expected"),
+    [
+        ("forward", "gemm", 2, True),
+        ("forward", "taps", 2, False),  # whose products are added
+        ("forward", "winograd", 2, False),  # whose transforms would be rounded
+        ("weight", "gemm", 2, True),
+        ("weight", "gemm", 64, False),  # a sum of several blocks' shares
+    ],
+)
+def test_half_precision_is_multiplied_as_it_is_where_a_product_alone_sums_it(
+    operation, algorithm, images, expected
+):
+    shapes = (images, 16, 16, 4), (3, 3, 4, 8)
+    asked = {"operation": operation, "algorithm": algorithm}
+    plan = anyconv.plan_conv(*shapes, dtype="float16", **asked)
+    assert plan.multiplies_as_given is expected
+    assert anyconv.plan_conv(*shapes, dtype="float32", **asked).multiplies_as_given
+    rng = np.random.default_rng(0)
+    x, w = (normal(rng, shape, "float16") for shape in shapes)
+    dy = normal(rng, (images, 14, 14, 8), "float16")
+    call = {
+        "forward": lambda x, w, dy: anyconv.conv_forward(x, w, algorithm=algorithm),
+        "weight": lambda x, w, dy: anyconv.conv_backward_weight(
+            dy, x, shapes[1], algorithm=algorithm
+        ),
+    }[operation]
+    wanted = call(*(array.astype(np.float64) for array in (x, w, dy)))
+    assert relative_error(call(x, w, dy), wanted) < 4e-4  # of half precision, a rounding or so

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Problem, Windows
-from anyconv._namespace import has_out
+from anyconv._namespace import has_out, matmul
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 
@@ -37,6 +37,8 @@ class Algorithm(ABC):
     writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "nothing"
     # Whether outputs come a few channels at a time, and had better lie so.
     lies_channels_first: ClassVar[bool] = False
+    # Whether an output is the sum of one product, with nothing added before it or after.
+    is_one_product: ClassVar[bool] = False
     # Whether `turned_weight` has to copy the weight.
     copies_turned: ClassVar[bool] = False
 
@@ -127,19 +129,19 @@ class Algorithm(ABC):
 
     def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
         """The product of one term, `(..., rows, c') @ (..., c', k) -> (..., rows, k)`."""
-        return xp.matmul(data, weight)
+        return matmul(data, weight, xp=xp)
 
     def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
         """The adjoint of `multiply` in the data, `m @ weight^H`."""
-        return xp.matmul(m, _conjugate_transpose(weight, xp=xp))
+        return matmul(m, _conjugate_transpose(weight, xp=xp), xp=xp)
 
     def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
         """The adjoint of `multiply` in the weight, `data^H @ m`."""
         (rows, columns), k = data.shape[-2:], m.shape[-1]
         if rows * columns <= rows * k + columns * k:
-            return xp.matmul(_conjugate_transpose(data, xp=xp), m)
+            return matmul(_conjugate_transpose(data, xp=xp), m, xp=xp)
         # The same, where m and the product are less to conjugate than the data.
-        product = xp.matmul(xp.matrix_transpose(data), conjugate(m, xp=xp))
+        product = matmul(xp.matrix_transpose(data), conjugate(m, xp=xp), xp=xp)
         return conjugate(product, xp=xp)
 
     def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:

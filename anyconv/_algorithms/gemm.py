@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
+from anyconv._namespace import matmul
 from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
 
@@ -20,6 +21,7 @@ class Gemm(Algorithm):
 
     name: ClassVar[str] = "gemm"
     writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "rows"
+    is_one_product: ClassVar[bool] = True
     copies_turned: ClassVar[bool] = True
 
     @classmethod
@@ -53,7 +55,7 @@ class Gemm(Algorithm):
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, multiplied straight into contiguous rows y."""
         (data,) = self.data(x, xp=xp)
-        xp.matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])))
+        matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])), xp=xp)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """Windows as rows, `(n, *input, g * c) -> (g, rows, taps * c)`."""
