@@ -8,6 +8,7 @@ has imported it.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -284,7 +285,7 @@ def combine_at(
 @lru_cache
 def has_sums_of_products(xp: Namespace, dtype: DType) -> bool:
     """Whether `sum_of_products` is one pass over its factors, without a temporary."""
-    return is_numpy(xp) and is_kind(xp, dtype, "real floating")
+    return (is_numpy(xp) or is_cupy(xp)) and is_kind(xp, dtype, "real floating")
 
 
 def sum_of_products(
@@ -294,11 +295,59 @@ def sum_of_products(
     y_axes: Sequence[int],
     *,
     out: Array | None = None,
+    xp: Namespace,
 ) -> Array:
-    """`x * w` summed over the axes of x that y lacks; w and y have those of x that are named."""
-    import numpy
+    """`x * w` summed over the axes of x that y lacks; w and y have those of x that are named.
 
-    return numpy.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
+    Where y is given the axes summed over are all of w. Half precision is summed in float32.
+    """
+    if not is_cupy(xp):
+        import numpy
+
+        return numpy.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
+    sums = "float" if accumulator(xp, x.dtype) != x.dtype else "T"
+    summed = [axis for axis in range(x.ndim) if axis not in y_axes]
+    w = xp.reshape(w, tuple(n if axis in w_axes else 1 for axis, n in enumerate(x.shape)))
+    if out is None:
+        return _cupy_reduction(sums)(x, w, axis=tuple(summed))
+    taps = list(product(*(range(x.shape[axis]) for axis in summed)))
+    for start in range(0, len(taps), CUPY_TERMS):
+        arrays = []
+        for tap in taps[start : start + CUPY_TERMS]:
+            index: list[int | slice] = [slice(None)] * x.ndim
+            for axis, place in zip(summed, tap, strict=True):
+                index[axis] = place
+            arrays += [x[tuple(index)], w[tuple(index)]]
+        _cupy_sum(len(arrays) // 2, start > 0, sums)(*arrays, out)
+    return out
+
+
+# The products that one of CuPy's kernels adds: what it is given may take four kilobytes.
+CUPY_TERMS = 16
+
+
+@lru_cache
+def _cupy_sum(terms: int, adds: bool, sums: str) -> Callable[..., Array]:
+    """The sum of some products, element by element, as one kernel."""
+    import cupy
+
+    given = ", ".join(f"T x{term}, T w{term}" for term in range(terms))
+    products = (f"({sums})x{term} * ({sums})w{term}" for term in range(terms))
+    total = " + ".join([*[f"({sums})y"] * adds, *products])
+    made: Callable[..., Array] = cupy.ElementwiseKernel(
+        given, "T y", f"y = {total}", "anyconv_taps"
+    )
+    return made
+
+
+@lru_cache
+def _cupy_reduction(sums: str) -> Callable[..., Array]:
+    """The sum of products over some axes, as one kernel."""
+    import cupy
+
+    steps = ("T x, T w", "T y", f"({sums})x * ({sums})w", "a + b", "y = a", "0")
+    made: Callable[..., Array] = cupy.ReductionKernel(*steps, "anyconv_sums", reduce_type=sums)
+    return made
 
 
 @lru_cache

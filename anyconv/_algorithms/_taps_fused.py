@@ -9,14 +9,17 @@ and the gradient of the factors w is the sum over n and h of the same products w
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
-from anyconv._namespace import strided_view, sum_of_products
+from anyconv._namespace import device, strided_view, sum_of_products
 from anyconv._typing import Array, Namespace
 
 
 class FusedTaps(DepthwiseTaps):
-    """`DepthwiseTaps` for real arrays and one output channel a group, all taps as one term."""
+    """`DepthwiseTaps` with one output channel a group, all taps as one term."""
+
+    is_one_product: ClassVar[bool] = True
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The factors of a row, `(*kernel, 1, g) -> (*kernel, row * g)`."""
@@ -31,7 +34,8 @@ class FusedTaps(DepthwiseTaps):
 
     def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The outputs of one block, from its slab and the factors."""
-        y = xp.empty((x.shape[0], *self.windows.output, self.groups), dtype=x.dtype)
+        shape = (x.shape[0], *self.windows.output, self.groups)
+        y = xp.empty(shape, dtype=x.dtype, device=device(x))
         self.forward_into(y, x, weights, xp=xp)
         return y
 
@@ -42,7 +46,7 @@ class FusedTaps(DepthwiseTaps):
         taps, outputs = self._axes(u)
         y = xp.reshape(y, (*u.shape[: len(outputs) - 1], -1), copy=False)
         w = w[..., : y.shape[-1]]  # perhaps of a longer row
-        sum_of_products(u, w, (*taps, outputs[-1]), outputs, out=y)
+        sum_of_products(u, w, (*taps, outputs[-1]), outputs, out=y, xp=xp)
 
     def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The gradient of one slab, tap by tap."""
@@ -54,7 +58,7 @@ class FusedTaps(DepthwiseTaps):
         u = self._windows(x, joined=self._repeats(self.groups) > 1, xp=xp)
         taps, outputs = self._axes(u)
         dy = xp.reshape(dy, (*u.shape[: len(outputs) - 1], -1))
-        dw = sum_of_products(u, dy, outputs, (*taps, outputs[-1]))
+        dw = sum_of_products(u, dy, outputs, (*taps, outputs[-1]), xp=xp)
         return [xp.squeeze(self.weight_adjoint([dw], xp=xp), axis=-2)]
 
     def _repeats(self, channels: int) -> int:
