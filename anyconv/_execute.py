@@ -53,13 +53,15 @@ def run_forward(
         y = run_forward(inner, x, w, b, xp=xp)
         return outer.output(y, xp=xp)
     p, dtype = plan.problem, _product_dtype(plan, x.dtype, xp=xp)
+    if b is not None:
+        dtype = accumulator(xp, x.dtype)  # a bias is added to sums that are not yet rounded
     weights = _prepared(plan, _as(w, dtype, xp=xp), is_turned=is_turned, xp=xp)
     bias = None if b is None else _as(b, dtype, xp=xp)
     if is_traced(xp):
         (block,) = plan.blocks
         return _as(_outputs(block, x, weights[0], bias, dtype, xp=xp), x.dtype, xp=xp)
     shape = (p.images, *p.geometry.output, p.out_channels)
-    in_place = plan.writes_in_place and has_out(xp) and out is None
+    in_place = plan.writes_in_place and has_out(xp) and out is None and dtype == x.dtype
     if out is not None:
         y = out
     elif channels_first and plan.template.lies_channels_first:

@@ -241,9 +241,11 @@ def has_out(xp: Namespace) -> bool:
 def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Array:
     """The product of two matrices, or of as many in each; written to `out` where one is given.
 
-    CuPy copies a matrix that is transposed, unless there are but two axes.
+    CuPy copies a matrix that is transposed, unless there are but two axes. (With those it sums the
+    product of two vectors in their own dtype, which half precision must not be.)
     """
-    if is_cupy(xp) and a.ndim == b.ndim and prod(a.shape[:-2]) == prod(b.shape[:-2]) == 1:
+    is_one = a.ndim == b.ndim and prod(a.shape[:-2]) == prod(b.shape[:-2]) == 1
+    if is_cupy(xp) and is_one and a.shape[-2] * b.shape[-1] > 1:
         batch, given = a.shape[:-2], None
         if out is not None:
             given = xp.reshape(out, out.shape[-2:], copy=False)
