@@ -54,7 +54,7 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
     x = xp.zeros((n, *windows.input, c), dtype=u.dtype, device=device(u))
     if prod(windows.output) < windows.taps:
         rank = len(windows.kernel)
-        u = xp.reshape(u, (n, -1, *u.shape[rank + 1 :]))
+        u = xp.reshape(u, (n, prod(windows.output), *u.shape[rank + 1 :]))
         for index, window in enumerate(windows.window_slices):
             x = add_at(x, (slice(None), *window, ...), u[:, index, ...], xp=xp)
         return x

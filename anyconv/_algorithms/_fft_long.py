@@ -11,7 +11,7 @@ from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
 from anyconv._algorithms._fft_sizes import has_few
 from anyconv._algorithms.fft import Fft
-from anyconv._namespace import device, set_at
+from anyconv._namespace import device, in_order, set_at
 from anyconv._typing import Array, Index, Namespace, Shape
 from anyconv._windows import fold, unfold
 
@@ -44,7 +44,7 @@ class LongFft(Fft):
         w = xp.permute_dims(w, (rank, rank + 1, *range(rank)))  # (c, g * k, *kernel)
         spectrum = xp.conj(self._spectrum(w, self.tap_cells, xp=xp))
         spectrum = xp.reshape(spectrum, (c, self.groups, -1, self.points))
-        return (xp.asarray(xp.permute_dims(spectrum, (3, 1, 0, 2)), copy=True),)
+        return (in_order(xp.permute_dims(spectrum, (3, 1, 0, 2)), xp=xp),)
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """Back to the taps, `(*kernel, c, g * k)`."""
@@ -76,7 +76,7 @@ class LongFft(Fft):
         """`(rows..., g * c, points)` as `(points, g, rows, c)`."""
         channels = spectrum.shape[-2] // self.groups
         points = xp.reshape(spectrum, (-1, self.groups, channels, self.points))
-        return xp.asarray(xp.permute_dims(points, (3, 1, 0, 2)), copy=True)
+        return in_order(xp.permute_dims(points, (3, 1, 0, 2)), xp=xp)
 
     def _ungrouped(self, points: Array, *, xp: Namespace) -> Array:
         """The inverse, `(rows, g * c, points)`."""
@@ -133,10 +133,11 @@ class LongFft(Fft):
 def _spread(a: Array, cells: tuple[slice, ...], sizes: Shape, *, xp: Namespace) -> Array:
     """The last axes at their cells of `sizes`, zeros elsewhere; always a new array.
 
-    Libraries take up to twice as long for the transform of a view, or to pad what they transform.
+    Libraries take up to twice as long for the transform of a view, or to pad what they transform;
+    and CuPy's cannot take a view that does not begin where a complex number may.
     """
     if a.shape[-len(cells) :] == sizes:
-        return xp.asarray(a, copy=True)
+        return in_order(a, xp=xp)
     index: Index = (..., *cells)
     shape = (*a.shape[: -len(cells)], *sizes)
     return set_at(xp.zeros(shape, dtype=a.dtype, device=device(a)), index, a, xp=xp)

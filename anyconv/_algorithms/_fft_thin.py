@@ -19,7 +19,7 @@ from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_sizes import CACHED_POINTS, steps, weight_transforms
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import pad_constant
+from anyconv._namespace import in_order, pad_constant
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 from anyconv._windows import fold, unfold
@@ -87,7 +87,7 @@ class ThinFft(LongFft):
         rank = len(kernel)
         w = xp.reshape(w, (*kernel, c, self.groups, k // self.groups))
         w = xp.permute_dims(w, (rank + 1, rank, rank + 2, *range(rank)))
-        return (xp.asarray(xp.reshape(w, (self.groups, -1, *kernel)), copy=True),)
+        return (in_order(xp.reshape(w, (self.groups, -1, *kernel)), xp=xp),)
 
     def turned_weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The same lanes, in the same order: one of the two numbers of channels is one."""
