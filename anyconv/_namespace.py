@@ -126,6 +126,8 @@ def accumulator(xp: Namespace, dtype: DType) -> DType:
 @lru_cache
 def item_bytes(xp: Namespace, dtype: DType) -> int:
     """The bytes of one element."""
+    if is_kind(xp, dtype, "bool"):
+        return 1
     if is_kind(xp, dtype, "complex floating"):
         return int(xp.finfo(dtype).bits) // 4  # `bits` counts one of the two parts
     info = xp.finfo if is_kind(xp, dtype, "real floating") else xp.iinfo

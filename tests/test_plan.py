@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import tracemalloc
 
 import backends
 import numpy as np
@@ -11,6 +10,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measuring import SMALL_CHANGE, peak
 from strategies import normal
 
 import anyconv
@@ -439,19 +439,7 @@ def arrays(x_shape, w_shape, dtype, options):
     return x, w, normal(rng, conv_forward(x, w, **options).shape, dtype)
 
 
-def peak(call):
-    """Bytes held at once beyond the result, by a call whose plan and constants are made."""
-    call()
-    tracemalloc.start()
-    try:
-        result = call()
-        return tracemalloc.get_traced_memory()[1] - result.nbytes
-    finally:
-        tracemalloc.stop()
-
-
 MEASURED_DTYPES = ("float32", "complex64", "float16")
-SMALL_CHANGE = 2**15  # objects, not elements
 MEASURED = {
     "3x3": ((4, 40, 40, 16), (3, 3, 16, 32), {"padding": 1}),
     "3x3 stride 2": ((4, 41, 40, 16), (3, 3, 16, 32), {"padding": 1, "stride": 2}),
