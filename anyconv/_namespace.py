@@ -293,6 +293,22 @@ def add_at_positions(x: Array, positions: Array, values: Array, *, xp: Namespace
     return x
 
 
+@lru_cache
+def has_minimum_at(xp: Namespace) -> bool:
+    """Whether `minimum_at` is there."""
+    return is_numpy(xp) or is_traced(xp) or _is_torch(xp)
+
+
+def minimum_at(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
+    """X `(cells,)` with the least of its own and all values at each position, perhaps in place."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[positions].min(values)
+    if _is_torch(xp):
+        return x.scatter_reduce_(0, positions, values, "amin")
+    xp.minimum.at(x, positions, values)
+    return x
+
+
 def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
     """X divided, in place where the library can; for an array that nobody else holds."""
     if has_out(xp):

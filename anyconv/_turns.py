@@ -1,6 +1,6 @@
 """Images in turn: only so many at once that the workspace holds what is made of them.
 
-What is made of one image alone is not cut: where the workspace cannot hold it, the call is refused.
+What is made of one image is not cut: where the workspace cannot hold it, the call is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def turns_within(n: int, held: int, touched: int, *, xp: Namespace) -> Turns:
     limits, held, touched = current_options(), max(held, 1), max(touched, 1)
     if held > limits.workspace_bytes:
         raise WorkspaceError(
-            f"`workspace_bytes` must be at least {held:,} for one image of this call, got "
+            f"`workspace_bytes` must be at least {held:,} for the smallest part of this call, got "
             f"{limits.workspace_bytes:,}"
         )
     if not is_numpy(xp):

@@ -5,7 +5,15 @@ import pytest
 from measuring import SMALL_CHANGE, peak
 
 import anyconv
-from anyconv import fold, pad, pad_backward, unfold
+from anyconv import (
+    fold,
+    max_pool_forward,
+    max_unpool_backward,
+    max_unpool_forward,
+    pad,
+    pad_backward,
+    unfold,
+)
 from anyconv._turns import by_images
 
 KERNEL = (3, 3)
@@ -26,6 +34,8 @@ def calls_on(shape, dtype="float64"):
     v = unfold(x, KERNEL, **strided)
     f = unfold(first, KERNEL, **FIRST)
     reflected = pad(x, 2, **REFLECTED)
+    y, indices = max_pool_forward(x, 2, return_indices=True)
+    y1, indices1 = (np.moveaxis(a, -1, 1).copy() for a in (y, indices))
     circular = pad(x, ((i + 1, 0), (2, 3)), mode="circular")
     return {
         "unfold": lambda: unfold(x, KERNEL),
@@ -40,6 +50,10 @@ def calls_on(shape, dtype="float64"):
         "pad backward, circular": lambda: pad_backward(
             circular, x.shape, ((i + 1, 0), (2, 3)), mode="circular"
         ),
+        "unpool": lambda: max_unpool_forward(y, indices, (i, j)),
+        "unpool, channels first": lambda: max_unpool_forward(y1, indices1, (i, j), **FIRST),
+        "unpool backward": lambda: max_unpool_backward(x, indices),
+        "unpool backward, channels first": lambda: max_unpool_backward(first, indices1, **FIRST),
     }
 
 
@@ -84,7 +98,9 @@ def test_a_refusal_names_what_is_enough(np_backend):
     x = np.ones((3, 8, 8, 2))
     with (
         anyconv.options(workspace_bytes=1000),
-        pytest.raises(ValueError, match=r"must be at least ([\d,]+) for one image .* got 1,000"),
+        pytest.raises(
+            ValueError, match=r"must be at least ([\d,]+) for the smallest part .* got 1,000"
+        ),
     ):
         unfold(x, KERNEL, padding=1)
     with anyconv.options(workspace_bytes=10 * 10 * 2 * 8):
