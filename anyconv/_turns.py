@@ -31,10 +31,7 @@ def turns_within(n: int, held: int, touched: int, *, xp: Namespace) -> Turns:
         return Turns(1, max(n, 1))
     limits, held, touched = current_options(), max(held, 1), max(touched, 1)
     if held > limits.workspace_bytes:
-        raise WorkspaceError(
-            f"`workspace_bytes` must be at least {held:,} for the smallest part of this call, got "
-            f"{limits.workspace_bytes:,}"
-        )
+        raise WorkspaceError(held, limits.workspace_bytes, "the smallest part of this call")
     if not is_numpy(xp):
         return Turns(1, limits.workspace_bytes // held)
     workers = limits.workers if n * touched > SHARED_BYTES else 1

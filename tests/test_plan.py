@@ -281,6 +281,7 @@ def requests(draw):
         "dilation": dilation,
         "padding": tuple((draw(st.integers(0, n)), draw(st.integers(0, n))) for n in kernel),
         "groups": groups,
+        "padding_mode": draw(st.sampled_from(["zeros", "zeros", "replicate", "circular"])),
         "algorithm": algorithm,
         "operation": draw(st.sampled_from(OPERATIONS)),
     }
@@ -450,6 +451,17 @@ MEASURED = {
     "16x16 one channel": ((1, 143, 143, 1), (16, 16, 1, 8), {}),
     "15x15": ((2, 60, 60, 16), (15, 15, 16, 16), {"padding": 7}),
     "7x7 stride 5 in groups": ((4, 61, 60, 8), (7, 7, 4, 16), {"stride": 5, "groups": 2}),
+    "3x3 reflected": ((6, 40, 40, 16), (3, 3, 16, 32), {"padding": 1, "padding_mode": "reflect"}),
+    "1x1 replicated": (
+        (7, 33, 30, 16),
+        (1, 1, 16, 32),
+        {"padding": 3, "padding_mode": "replicate"},
+    ),
+    "3x3 around, stride 2": (
+        (5, 41, 40, 16),
+        (3, 3, 16, 16),
+        {"padding": 2, "stride": 2, "padding_mode": "circular"},
+    ),
     "1-d": ((4, 4000, 8), (9, 8, 8), {"dilation": 3}),
     "3-d": ((1, 20, 20, 20, 8), (3, 3, 3, 8, 16), {"padding": 1}),
 }
