@@ -30,12 +30,17 @@ from anyconv._windows import pad, pad_adjoint
 SINGLE_BYTES = 4
 
 
-@lru_cache(maxsize=4096)
 def plan_call(call: ConvCall, operation: Operation, traits: Traits, limits: Options) -> Plan:
     """The plan of a call, padding that is not zeros included."""
+    if call.mode_padding:
+        return _padded_plan(call, operation, traits, limits)
+    return make_plan(call.problem, operation, call.algorithm, traits, limits)
+
+
+@lru_cache(maxsize=1024)
+def _padded_plan(call: ConvCall, operation: Operation, traits: Traits, limits: Options) -> Plan:
+    """The plan of padding as many images at once as half the workspace holds, or one."""
     problem = call.problem
-    if not call.mode_padding:
-        return make_plan(problem, operation, call.algorithm, traits, limits)
     images = max(problem.images, 1)
     while True:
         held = _held(problem, operation, images, traits)
@@ -90,7 +95,9 @@ def _plan_beside_padding(
 ) -> Plan:
     """The plan of some images of a call, in what their padding leaves of the workspace."""
     held = _held(call.problem, operation, images, traits)
-    inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
+    inside = limits
+    if traits.runs != "traced":  # there the limit only steers the choice of the algorithm
+        inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
     try:
         plan = make_plan(problem, operation, call.algorithm, traits, inside)
     except WorkspaceError as error:
@@ -122,17 +129,17 @@ def padded_forward(
     plan: Plan, call: ConvCall, x: Array, w: Array, b: Array | None, *, xp: Namespace
 ) -> Array:
     """Y from the x that is to be padded."""
-    is_first = call.layout == "channels_first"
+    channels_first = call.layout == "channels_first"
 
     def outputs(plan: Plan, x: Array) -> Array:
         x = _pad(call, x, xp=xp)
-        return run_forward(plan, x, w, b, channels_first=is_first, xp=xp)
+        return run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
 
     if not plan.turns:
         return outputs(plan, x)
     p = call.problem
     shape = (p.images, *p.geometry.output, p.out_channels)
-    y = _empty(shape, x, is_first=is_first, xp=xp)
+    y = _empty(shape, x, channels_first=channels_first, xp=xp)
     for turn, images in _turns(plan):
         y[images, ...] = outputs(turn, x[images, ...])
     return y
@@ -142,17 +149,17 @@ def padded_input_gradient(
     plan: Plan, call: ConvCall, dy: Array, w: Array, *, xp: Namespace
 ) -> Array:
     """Dx of the x that was padded."""
-    is_first = call.layout == "channels_first"
+    channels_first = call.layout == "channels_first"
 
     def gradient(plan: Plan, dy: Array) -> Array:
-        dx = run_input_gradient(plan, dy, w, channels_first=is_first, xp=xp)
+        dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
         return pad_adjoint(dx, call.spatial, call.mode_padding or (), call.padding_mode, xp=xp)
 
     if not plan.turns:
         dx = gradient(plan, dy)
         return xp.asarray(dx, copy=True)  # else a view that keeps its padding
     shape = (call.problem.images, *call.spatial, call.problem.in_channels)
-    dx = _empty(shape, dy, is_first=is_first, xp=xp)
+    dx = _empty(shape, dy, channels_first=channels_first, xp=xp)
     for turn, images in _turns(plan):
         dx[images, ...] = gradient(turn, dy[images, ...])
     return dx
@@ -187,9 +194,9 @@ def _turns(plan: Plan) -> Iterator[tuple[Plan, slice]]:
         start += turn.problem.images
 
 
-def _empty(shape: Shape, like: Array, *, is_first: bool, xp: Namespace) -> Array:
+def _empty(shape: Shape, like: Array, *, channels_first: bool, xp: Namespace) -> Array:
     """A canonical array that lies as the caller's layout has it."""
-    if not is_first:
+    if not channels_first:
         return xp.empty(shape, dtype=like.dtype, device=device(like))
     n, *spatial, c = shape
     return xp.moveaxis(xp.empty((n, c, *spatial), dtype=like.dtype, device=device(like)), 1, -1)

@@ -43,7 +43,7 @@ def max_unpool_forward(
     TypeError
         If the arrays are of different namespaces, or the indices are no integers.
     ValueError
-        If shapes do not fit.
+        If shapes do not fit; if the workspace does not hold what one plane takes, see `options`.
 
     See Also
     --------
@@ -104,7 +104,7 @@ def max_unpool_backward(
     TypeError
         If the arrays are of different namespaces, or the indices are no integers.
     ValueError
-        If shapes do not fit.
+        If shapes do not fit; if the workspace does not hold what one plane takes, see `options`.
 
     See Also
     --------

@@ -62,7 +62,7 @@ def unfold(
     TypeError
         If x is no array; if an option is of the wrong kind.
     ValueError
-        If sizes do not fit.
+        If sizes do not fit; if the workspace does not hold what one image takes, see `options`.
 
     See Also
     --------
@@ -127,7 +127,7 @@ def fold(
     TypeError
         If `windows` is no array of numbers; if an option is of the wrong kind.
     ValueError
-        If sizes do not fit.
+        If sizes do not fit; if the workspace does not hold what one image takes, see `options`.
 
     See Also
     --------
@@ -256,7 +256,8 @@ def pad_backward(
     Raises
     ------
     TypeError, ValueError
-        As `pad`, and if dy is not of numbers or has not the shape of its result.
+        As `pad`, and if dy is not of numbers or has not the shape of its result; if the workspace
+        does not hold one padded image.
 
     See Also
     --------
