@@ -24,7 +24,11 @@ WORTH_A_WORKER = 3 * 2**21
 
 
 class WorkspaceError(ValueError):
-    """The workspace holds not even the smallest block."""
+    """The workspace holds not even the smallest part of the work."""
+
+    def __init__(self, needed: int, given: int, what: str) -> None:
+        super().__init__(f"`workspace_bytes` must be at least {needed:,} for {what}, got {given:,}")
+        self.needed, self.what = needed, what
 
 
 class Blocks(NamedTuple):
@@ -88,10 +92,8 @@ def size_blocks(
         elif workers > 1:
             workers = 1
         else:
-            raise WorkspaceError(
-                f"`workspace_bytes` must be at least {workspace:,} for the algorithm "
-                f"{template.name!r} on this convolution, got {limits.workspace_bytes:,}"
-            )
+            what = f"the algorithm {template.name!r} on this convolution"
+            raise WorkspaceError(workspace, limits.workspace_bytes, what)
     return Blocks(template, images, parts, workers, workspace)
 
 

@@ -14,11 +14,16 @@ from anyconv._layout import (
 )
 from anyconv._namespace import accumulator, device, is_lazy_blocks, is_numpy
 from anyconv._options import current_options
+from anyconv._padded import (
+    padded_forward,
+    padded_input_gradient,
+    padded_weight_gradient,
+    plan_call,
+)
 from anyconv._plan import Plan
-from anyconv._planner import check_algorithm, make_plan
+from anyconv._planner import check_algorithm
 from anyconv._traits import traits_of
 from anyconv._typing import Array, Namespace, Operation, Shape
-from anyconv._windows import pad, pad_adjoint
 from anyconv._workers import single_threaded_products
 
 # So many rows are summed in single precision without a loss that matters.
@@ -42,7 +47,7 @@ def over_images(
 
 
 def plan_of(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) -> Plan:
-    return make_plan(call.problem, operation, call.algorithm, traits_of(xp, x), current_options())
+    return plan_call(call, operation, traits_of(xp, x), current_options())
 
 
 def _products_of(plan: Plan) -> AbstractContextManager[None]:
@@ -54,11 +59,12 @@ def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: N
     """Y from x and w, in the caller's layout."""
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
-    if call.mode_padding:
-        x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
     plan, channels_first = plan_of(call, "forward", x, xp=xp), call.layout == "channels_first"
     with _products_of(plan):
-        y = run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
+        if call.mode_padding:
+            y = padded_forward(plan, call, x, w, b, xp=xp)
+        else:
+            y = run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
     return from_canonical(y, call.problem.batch, call.layout, xp=xp)
 
 
@@ -68,9 +74,10 @@ def input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Arr
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "input", dy, xp=xp), call.layout == "channels_first"
     with _products_of(plan):
-        dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
-    if call.mode_padding:
-        dx = pad_adjoint(dx, call.spatial, call.mode_padding, call.padding_mode, xp=xp)
+        if call.mode_padding:
+            dx = padded_input_gradient(plan, call, dy, w, xp=xp)
+        else:
+            dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
     return from_canonical(dx, call.problem.batch, call.layout, xp=xp)
 
 
@@ -78,11 +85,12 @@ def weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Ar
     """Dw from dy and x, in the caller's layout."""
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     x = to_canonical(x, call.rank, call.layout, xp=xp)
-    if call.mode_padding:
-        x = pad(x, call.mode_padding, call.padding_mode, xp=xp)
     plan = plan_of(call, "weight", x, xp=xp)
     with _products_of(plan):
-        dw = run_weight_gradient(plan, dy, x, xp=xp)
+        if call.mode_padding:
+            dw = padded_weight_gradient(plan, call, dy, x, xp=xp)
+        else:
+            dw = run_weight_gradient(plan, dy, x, xp=xp)
     return weight_from_canonical(dw, call.layout, xp=xp)
 
 

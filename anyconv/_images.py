@@ -13,7 +13,7 @@ from anyconv._axis_windows import AxisWindows
 from anyconv._namespace import accumulator, device, has_out, is_numpy, is_traced, item_bytes
 from anyconv._options import current_options
 from anyconv._pool_arguments import PoolCall
-from anyconv._typing import Array, DType, Namespace, Shape
+from anyconv._typing import Array, DType, Namespace
 from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
@@ -165,37 +165,3 @@ def cut(n: int, pace: Pace, axes: tuple[AxisWindows, ...]) -> tuple[Block, ...]:
         parts.append(Block(slice(n), slice(start, stop), cells, fresh, (part, *axes[1:])))
     images = [slice(i, min(i + pace.images, n)) for i in range(0, n, pace.images)]
     return tuple(part._replace(images=some) for some in images for part in parts)
-
-
-def by_images(
-    kernel: Callable[..., Array],
-    arrays: Sequence[Array],
-    shape: Shape,
-    *,
-    cells: int,
-    xp: Namespace,
-) -> Array:
-    """A kernel that treats each image alone, on as many images at once as the limits allow.
-
-    `arrays` and the result `(n, *shape)` begin with the images; `cells` are the elements that the
-    kernel holds for one of them. Half precision is widened before the kernel and narrowed after.
-    """
-    n, dtype = arrays[0].shape[0], arrays[0].dtype
-    wide = accumulator(xp, dtype)
-    pace = _pace(n, cells * item_bytes(xp, wide), xp=xp)
-
-    def part(start: int, stop: int) -> Array:
-        y = kernel(*_as(wide, [a[start:stop, ...] for a in arrays], xp=xp))
-        return xp.astype(y, dtype, copy=False)
-
-    if pace.images >= n:
-        return part(0, n)
-    y = xp.empty((n, *shape), dtype=dtype, device=device(arrays[0]))
-
-    def work(starts: Sequence[int]) -> None:
-        for start in starts:
-            stop = min(start + pace.images, n)
-            y[start:stop, ...] = part(start, stop)
-
-    share(work, range(0, n, pace.images), pace.workers)
-    return y

@@ -134,6 +134,8 @@ def accumulator(xp: Namespace, dtype: DType) -> DType:
 @lru_cache
 def item_bytes(xp: Namespace, dtype: DType) -> int:
     """The bytes of one element."""
+    if is_kind(xp, dtype, "bool"):
+        return 1
     if is_kind(xp, dtype, "complex floating"):
         return int(xp.finfo(dtype).bits) // 4  # `bits` counts one of the two parts
     info = xp.finfo if is_kind(xp, dtype, "real floating") else xp.iinfo
@@ -370,6 +372,22 @@ def add_at_positions(x: Array, positions: Array, values: Array, *, xp: Namespace
     """X, which is contiguous, with values added at flat positions, in place."""
     flat = xp.reshape(x, (-1,), copy=False)
     xp.add.at(flat, xp.reshape(positions, (-1,)), xp.reshape(values, (-1,)))
+    return x
+
+
+@lru_cache
+def has_minimum_at(xp: Namespace) -> bool:
+    """Whether `minimum_at` is there."""
+    return is_numpy(xp) or is_traced(xp) or _is_torch(xp)
+
+
+def minimum_at(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
+    """X `(cells,)` with the least of its own and all values at each position, perhaps in place."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[positions].min(values)
+    if _is_torch(xp):
+        return x.scatter_reduce_(0, positions, values, "amin")
+    xp.minimum.at(x, positions, values)
     return x
 
 

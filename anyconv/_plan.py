@@ -79,6 +79,7 @@ class Plan:
     parts: int = 1
     rewritten: tuple[PhasePlan, ...] = ()
     inner: InnerPlan | None = None
+    turns: tuple["Plan", ...] = ()  # of images that are padded in turn
     layout: str = "channels_last"
 
     @property
@@ -97,6 +98,7 @@ class Plan:
         """The plans that are carried out block by block, in order."""
         plans = [step.plan for step in self.rewritten]
         plans += [self.inner.plan] if self.inner else []
+        plans += self.turns
         return tuple(leaf for plan in plans for leaf in plan.leaves) or (self,)
 
     @property

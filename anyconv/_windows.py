@@ -7,12 +7,13 @@ Arrays are canonical, `(n, *spatial, c)`. Each map and its adjoint satisfy `<Ax,
     pad      x (n, *input, c) -> one of four paddings                   pad_adjoint
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from anyconv._geometry import Pairs, Segment, Windows, padding_segments
+from anyconv._geometry import Pairs, Windows, padding_segments
 from anyconv._namespace import (
     add_at,
     device,
@@ -20,6 +21,7 @@ from anyconv._namespace import (
     is_numpy,
     is_traced,
     pad_constant,
+    set_at,
     strided_view,
 )
 from anyconv._typing import Array, Index, Namespace, Shape
@@ -52,16 +54,20 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
     if windows.is_pointwise:
         return xp.reshape(u, (n, *windows.input, c))
     x = xp.zeros((n, *windows.input, c), dtype=u.dtype, device=device(u))
+    rank = len(windows.kernel)
     if prod(windows.output) < windows.taps:
-        rank = len(windows.kernel)
-        u = xp.reshape(u, (n, prod(windows.output), *u.shape[rank + 1 :]))
-        for index, window in enumerate(windows.window_slices):
-            x = add_at(x, (slice(None), *window, ...), u[:, index, ...], xp=xp)
+        for place, window in zip(_places(windows.output), windows.window_slices, strict=True):
+            x = add_at(x, (slice(None), *window, ...), u[(slice(None), *place, ...)], xp=xp)
         return x
-    u = xp.reshape(u, (n, *windows.output, windows.taps, c))
-    for index, tap in enumerate(windows.tap_slices):
-        x = add_at(x, (slice(None), *tap, ...), u[..., index, :], xp=xp)
+    for place, tap in zip(_places(windows.kernel), windows.tap_slices, strict=True):
+        part = u[(*(slice(None),) * (rank + 1), *place, ...)]  # (n, *output, c)
+        x = add_at(x, (slice(None), *tap, ...), part, xp=xp)
     return x
+
+
+def _places(sizes: Shape) -> Iterator[Shape]:
+    """All positions of a grid, in row-major order."""
+    return product(*map(range, sizes))
 
 
 def slab(x: Array, images: slice, box: Pairs, *, xp: Namespace) -> Array:
@@ -121,53 +127,79 @@ def pad(x: Array, padding: Pairs, mode: str, *, xp: Namespace) -> Array:
     `zeros` 1234 -> 00 1234 00, `reflect` -> 32 1234 32, `replicate` -> 11 1234 44, `circular` ->
     34 1234 12.
     """
+    if not any(map(any, padding)):
+        return x
     if mode == "zeros":
-        widths = [(0, 0), *padding, (0, 0)]
-        return pad_constant(x, widths, 0, xp=xp) if any(map(any, padding)) else x
-    for axis, (before, after) in enumerate(padding, start=1):
-        segments = padding_segments(x.shape[axis], before, after, mode)
-        if len(segments) > 1:
-            x = xp.concat([_cells(x, segment, axis, xp=xp) for segment in segments], axis=axis)
-    return x
+        return pad_constant(x, [(0, 0), *padding, (0, 0)], 0, xp=xp)
+    n, *spatial, c = x.shape
+    sizes = (i + sum(pair) for i, pair in zip(spatial, padding, strict=True))
+    y = xp.empty((n, *sizes, c), dtype=x.dtype, device=device(x))
+    y = set_at(y, _inner(spatial, padding), x, xp=xp)
+    for margin in _margins(tuple(spatial), padding, mode):
+        cells = y[margin.source]
+        if margin.is_flipped:
+            cells = xp.flip(cells, axis=margin.axis)
+        y = set_at(y, margin.target, cells, xp=xp)  # one cell, repeated, is broadcast
+    return y
 
 
 def pad_adjoint(
     y: Array, shape: Sequence[int], padding: Pairs, mode: str, *, xp: Namespace
 ) -> Array:
-    """The adjoint of `pad` on `shape`: each padded cell is added to the cell it was read from."""
-    for axis in range(len(padding), 0, -1):
-        size, (before, after) = shape[axis - 1], padding[axis - 1]
-        segments = padding_segments(size, before, after, mode)
-        if len(segments) == 1:
-            continue
-        x = xp.zeros((*y.shape[:axis], size, *y.shape[axis + 1 :]), dtype=y.dtype, device=device(y))
-        position = 0
-        for segment in segments:
-            cells = y[along(axis, slice(position, position + segment.count))]
-            position += segment.count
-            if segment.kind == "zeros":
+    """The adjoint of `pad` on `shape`: each padded cell is added to the cell it was read from.
+
+    It is added in y, which nobody else may hold; the result is the view of y that padding had been
+    put around.
+    """
+    for margin in reversed(_margins(tuple(shape), padding, mode)):
+        cells = y[margin.target]
+        if margin.is_flipped:
+            cells = xp.flip(cells, axis=margin.axis)
+        if margin.is_repeated:
+            cells = xp.sum(cells, axis=margin.axis, dtype=y.dtype, keepdims=True)
+        y = add_at(y, margin.source, cells, xp=xp)
+    return y[_inner(shape, padding)]
+
+
+def _inner(shape: Sequence[int], padding: Pairs) -> Index:
+    """The cells of a padded array that padding was put around."""
+    axes = zip(shape, padding, strict=True)
+    return (slice(None), *(slice(before, before + size) for size, (before, _) in axes), ...)
+
+
+class _Margin(NamedTuple):
+    """A run of padded cells along one axis and the cells of the same array that they repeat."""
+
+    target: Index
+    source: Index
+    axis: int
+    is_flipped: bool
+    is_repeated: bool
+
+
+@lru_cache(maxsize=1024)
+def _margins(shape: Shape, padding: Pairs, mode: str) -> tuple[_Margin, ...]:
+    """Axis by axis: those of an axis lie beside all cells of the axes before, margins included."""
+    margins = []
+    for place, (size, (before, after)) in enumerate(zip(shape, padding, strict=True)):
+        later = _inner(shape[place + 1 :], padding[place + 1 :])[1:]
+        axis, start = place + 1, 0
+        for segment in padding_segments(size, before, after, mode):
+            target = slice(start, start + segment.count)
+            source = slice(before + segment.start, before + segment.stop)
+            start = target.stop
+            if segment.kind == "zeros" or target == source:
                 continue
-            if segment.kind == "flip":
-                cells = xp.flip(cells, axis=axis)
-            elif segment.kind == "repeat":
-                cells = xp.sum(cells, axis=axis, keepdims=True)
-            x = add_at(x, along(axis, slice(segment.start, segment.stop)), cells, xp=xp)
-        y = x
-    return y
-
-
-def _cells(x: Array, segment: Segment, axis: int, *, xp: Namespace) -> Array:
-    """The cells of one run of a padded axis."""
-    if segment.kind == "zeros":
-        shape = (*x.shape[:axis], segment.count, *x.shape[axis + 1 :])
-        return xp.zeros(shape, dtype=x.dtype, device=device(x))
-    cells = x[along(axis, slice(segment.start, segment.stop))]
-    if segment.kind == "flip":
-        return xp.flip(cells, axis=axis)
-    if segment.kind == "repeat":
-        shape = (*x.shape[:axis], segment.count, *x.shape[axis + 1 :])
-        return xp.broadcast_to(cells, shape)
-    return cells
+            margins.append(
+                _Margin(
+                    (*along(axis, target)[:-1], *later),
+                    (*along(axis, source)[:-1], *later),
+                    axis,
+                    segment.kind == "flip",
+                    segment.kind == "repeat",
+                )
+            )
+    return tuple(margins)
 
 
 def along(axis: int, cells: slice) -> Index:

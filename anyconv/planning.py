@@ -8,8 +8,8 @@ from anyconv._checks import choice, shape
 from anyconv._conv_arguments import conv_call, conv_options
 from anyconv._namespace import dtype_of_name, is_kind, namespace_of_name
 from anyconv._options import current_options
+from anyconv._padded import plan_call
 from anyconv._plan import Plan
-from anyconv._planner import make_plan
 from anyconv._traits import traits_of_dtype
 from anyconv._typing import Ints, Layout, Operation, Padding, PaddingMode
 
@@ -90,5 +90,5 @@ def plan_conv(
         x_name="x_shape",
         w_name="w_shape",
     )
-    plan = make_plan(call.problem, operation, call.algorithm, traits, current_options())
+    plan = plan_call(call, operation, traits, current_options())
     return plan if layout == "channels_last" else replace(plan, layout=layout)

@@ -1,16 +1,26 @@
 """Unpooling: maxima put back where they were found, and the gradient of that."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from math import prod
 
 from anyconv._arguments import LAYOUTS, check_shape, check_sizes, known_shape, numbers, per_axis
 from anyconv._checks import choice
 from anyconv._execute import over_batch
-from anyconv._layout import from_canonical, split_shape, to_canonical
-from anyconv._namespace import array_namespace, check_devices, is_kind
+from anyconv._layout import split_shape
+from anyconv._namespace import (
+    array_namespace,
+    check_devices,
+    device,
+    is_kind,
+    is_traced,
+    item_bytes,
+)
+from anyconv._options import current_options
 from anyconv._pool_arguments import PoolCall, spatial_rank
+from anyconv._turns import by_images
 from anyconv._typing import Array, Ints, Layout, Namespace, Shape
-from anyconv._unpooling import gather_first, scatter_first
+from anyconv._unpooling import bytes_of_a_plane, check_numbers, gather_first, scatter_first
 
 
 def max_unpool_forward(
@@ -22,7 +32,7 @@ def max_unpool_forward(
     ----------
     y : array, (*batch, *pooled, C)
         The values. Channels first: (*batch, C, *pooled).
-    indices : array of int64, of the shape of y
+    indices : array of integers, of the shape of y
         The flat position of each within the spatial plane of its batch entry and channel. Those
         outside the plane are dropped.
     output_size : sequence of int, or int
@@ -40,7 +50,7 @@ def max_unpool_forward(
     TypeError
         If the arrays are of different namespaces, or the indices are no integers.
     ValueError
-        If shapes do not fit.
+        If shapes do not fit; if the workspace does not hold what one plane takes, see `options`.
 
     See Also
     --------
@@ -83,13 +93,13 @@ def max_unpool_backward(
     ----------
     dx : array, (*batch, *output_size, C)
         The gradient of the unpooled array. Channels first: (*batch, C, *output_size).
-    indices : array of int64, (*batch, *pooled, C)
+    indices : array of integers, (*batch, *pooled, C)
         The indices that `max_unpool_forward` had.
     layout : {"channels_last", "channels_first"}
         Where the channels axis is.
     output_size : sequence of int, optional
-        As `max_unpool_forward` had it, needed where there is not exactly one batch axis: every axis
-        but the first and the channels is taken for a spatial one otherwise.
+        As `max_unpool_forward` had it, needed where there is not exactly one batch axis: without it
+        every axis but the first and the channels is taken for a spatial one.
 
     Returns
     -------
@@ -101,11 +111,17 @@ def max_unpool_backward(
     TypeError
         If the arrays are of different namespaces, or the indices are no integers.
     ValueError
-        If shapes do not fit.
+        If shapes do not fit; if the workspace does not hold what one plane takes, see `options`.
 
     See Also
     --------
     max_unpool_forward : the function whose gradient this is.
+
+    Notes
+    -----
+    Shapes do not tell an axis of the batch from a spatial one that pooling left as it was, so with
+    two batch axes and no `output_size` the second is silently taken for spatial, and positions are
+    read in the wrong plane. Name `output_size` wherever the batch may have other than one axis.
 
     References
     ----------
@@ -124,6 +140,11 @@ def max_unpool_backward(
     sizes = known_shape("dx", dx)
     wanted = 1 if output_size is None else numbers("output_size", output_size, minimum=1)
     choice("layout", layout, LAYOUTS)
+    if output_size is None and len(sizes) < 3:
+        raise ValueError(
+            "`dx` must have a batch, a spatial and a channels axis where no `output_size` is "
+            f"given, at least 3 axes, got shape {sizes}"
+        )
     rank = spatial_rank("output_size", wanted, sizes, "dx")
     batch, spatial, channels = split_shape(sizes, rank, layout)
     if output_size is not None and per_axis("output_size", wanted, rank) != spatial:
@@ -131,13 +152,20 @@ def max_unpool_backward(
     found = known_shape("indices", indices)
     core = split_shape(found, rank, layout) if len(found) == len(sizes) else None
     if core is None or (core[0], core[2]) != (batch, channels):
+        remedy = "" if output_size is not None else _REMEDY
         raise ValueError(
             f"`indices` must have the batch axes and channels of `dx`, {batch} and {channels}, "
-            f"got shape {found}"
+            f"got shape {found}{remedy}"
         )
     check_sizes("indices", found, range(-rank - 1, 0))
     call = PoolCall(batch, spatial, core[1], channels, layout, None)
     return over_batch(_unpool_gradient, call, [dx, indices], [], call.y_shape, xp=xp)
+
+
+_REMEDY = (
+    "; `output_size`, the sequence that `max_unpool_forward` had, says how many axes are spatial "
+    "where not exactly one is of the batch"
+)
 
 
 def _unpool_call(y_shape: Shape, output_size: Ints, layout: str) -> PoolCall:
@@ -158,25 +186,53 @@ def _values_and_indices(name: str, values: Array, indices: Array) -> Namespace:
 
 
 def _unpool(call: PoolCall, y: Array, indices: Array, *, xp: Namespace) -> Array:
-    values, positions = (_planes(a, call, xp=xp) for a in (y, indices))
-    x = scatter_first(values, positions, prod(call.spatial), xp=xp)
-    return _from_planes(x, call, call.spatial, xp=xp)
+    cells, m = prod(call.spatial), prod(call.output)
+    values, positions = (_planes(a, call, m, xp=xp) for a in (y, indices))
+    kernel = partial(scatter_first, cells=cells, xp=xp)
+    x = _in_turn(kernel, values, positions, m, cells, result=cells, xp=xp)
+    return xp.reshape(x, call.x_shape)
 
 
 def _unpool_gradient(call: PoolCall, dx: Array, indices: Array, *, xp: Namespace) -> Array:
-    cells, positions = (_planes(a, call, xp=xp) for a in (dx, indices))
-    dy = gather_first(cells, positions, xp=xp)
-    return _from_planes(dy, call, call.output, xp=xp)
+    cells, m = prod(call.spatial), prod(call.output)
+    values, positions = _planes(dx, call, cells, xp=xp), _planes(indices, call, m, xp=xp)
+    kernel = partial(gather_first, xp=xp)
+    dy = _in_turn(kernel, values, positions, m, cells, result=m, xp=xp)
+    return xp.reshape(dy, call.y_shape)
 
 
-def _planes(x: Array, call: PoolCall, *, xp: Namespace) -> Array:
-    """Each spatial plane as a row, `(n * c, cells)`."""
-    x = to_canonical(x, call.rank, call.layout, xp=xp)
-    n, *spatial, c = x.shape
-    return xp.reshape(xp.moveaxis(x, -1, 1), (n * c, prod(spatial)))
+def _planes(x: Array, call: PoolCall, size: int, *, xp: Namespace) -> Array:
+    """`(n, size, c)`. Channels first, each plane is an image of one channel."""
+    n = prod(call.batch)
+    if call.layout == "channels_first":
+        return xp.reshape(x, (n * call.channels, size, 1))
+    return xp.reshape(x, (n, size, call.channels))
 
 
-def _from_planes(x: Array, call: PoolCall, spatial: Sequence[int], *, xp: Namespace) -> Array:
-    """The inverse of `_planes`."""
-    x = xp.reshape(x, (prod(call.batch), call.channels, *spatial))
-    return from_canonical(xp.moveaxis(x, 1, -1), call.batch, call.layout, xp=xp)
+def _in_turn(
+    kernel: Callable[[Array, Array], Array],
+    values: Array,
+    positions: Array,
+    m: int,
+    cells: int,
+    *,
+    result: int,
+    xp: Namespace,
+) -> Array:
+    """Images in turn, or planes where the workspace does not hold one image's: `(n, result, c)`."""
+    n, _, c = values.shape
+    if is_traced(xp):
+        check_numbers(n, m, cells, c, xp=xp)
+        return kernel(values, positions)
+    plane = bytes_of_a_plane(m, cells, values.dtype, xp=xp)
+    own = result * item_bytes(xp, values.dtype)
+    most = max(current_options().workspace_bytes // (plane + own), 1)
+    if most >= c:
+        arrays = [values, positions]
+        return by_images(kernel, arrays, (result, c), each=plane * c, xp=xp)
+    x = xp.empty((n, result, c), dtype=values.dtype, device=device(values))
+    for start in range(0, c, most):
+        planes = (..., slice(start, min(start + most, c)))
+        arrays, out = [values[planes], positions[planes]], x[planes]
+        by_images(kernel, arrays, out.shape[1:], each=plane * out.shape[-1], out=out, xp=xp)
+    return x

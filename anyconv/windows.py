@@ -20,14 +20,14 @@ from anyconv._arguments import (
 from anyconv._checks import choice, shape
 from anyconv._execute import over_batch
 from anyconv._geometry import Pairs, WindowGeometry
-from anyconv._images import by_images
 from anyconv._layout import from_canonical, join_shape, split_shape, to_canonical
-from anyconv._namespace import common_namespace, device
+from anyconv._namespace import common_namespace, has_strided_views, item_bytes
 from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank, window_options
+from anyconv._turns import added_by_images, by_images
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, PaddingMode, Shape
-from anyconv._windows import add_slab, pad_adjoint, slab
 from anyconv._windows import fold as fold_windows
 from anyconv._windows import pad as pad_cells
+from anyconv._windows import pad_adjoint, slab
 from anyconv._windows import unfold as unfold_windows
 
 
@@ -62,7 +62,7 @@ def unfold(
     TypeError
         If x is no array; if an option is of the wrong kind.
     ValueError
-        If sizes do not fit.
+        If sizes do not fit; if the workspace does not hold what one image takes, see `options`.
 
     See Also
     --------
@@ -127,7 +127,7 @@ def fold(
     TypeError
         If `windows` is no array of numbers; if an option is of the wrong kind.
     ValueError
-        If sizes do not fit.
+        If sizes do not fit; if the workspace does not hold what one image takes, see `options`.
 
     See Also
     --------
@@ -256,7 +256,8 @@ def pad_backward(
     Raises
     ------
     TypeError, ValueError
-        As `pad`, and if dy is not of numbers or has not the shape of its result.
+        As `pad`, and if dy is not of numbers or has not the shape of its result; if the workspace
+        does not hold one padded image.
 
     See Also
     --------
@@ -314,10 +315,12 @@ class _Pad:
         dy = to_canonical(dy, call.rank, call.layout, xp=xp)
 
         def gradient(dy: Array) -> Array:
+            dy = xp.asarray(dy, copy=True)  # to be added in
             return pad_adjoint(dy, call.spatial, self.pairs, self.mode, xp=xp)
 
-        cells = (len(self.pairs) + 1) * prod(call.output) * call.channels
-        dx = by_images(gradient, [dy], (*call.spatial, call.channels), cells=cells, xp=xp)
+        shape = (*call.spatial, call.channels)
+        cells = prod(call.output) * call.channels
+        dx = added_by_images(gradient, dy, shape, cells=cells, is_view=True, xp=xp)
         return from_canonical(dx, call.batch, call.layout, xp=xp)
 
 
@@ -335,16 +338,32 @@ def _windows_shape(call: PoolCall) -> Shape:
 
 
 def _unfold(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
-    geometry = _geometry(call)
-    x = to_canonical(x, call.rank, call.layout, xp=xp)
-    x = slab(x, slice(None), geometry.covered, xp=xp)
-    u = unfold_windows(x, geometry.windows, xp=xp)  # (n, *output, *kernel, c), maybe a view
-    if call.layout == "channels_first":
-        rank = call.rank
-        u = xp.permute_dims(
-            u, (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
-        )
-    return xp.reshape(xp.asarray(u, copy=True), _windows_shape(call))
+    geometry, rank = _geometry(call), call.rank
+    x = to_canonical(x, rank, call.layout, xp=xp)
+
+    def cut(x: Array) -> Array:
+        x = slab(x, slice(None), geometry.covered, xp=xp)
+        u = unfold_windows(x, geometry.windows, xp=xp)  # (n, *output, *kernel, c), maybe a view
+        if call.layout == "channels_first":
+            axes = (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
+            u = xp.permute_dims(u, axes)
+        return u
+
+    windows = _windows_shape(call)
+    each = 0
+    if geometry.is_padded:
+        each += prod(geometry.windows.input) * call.channels
+    if not has_strided_views(xp):
+        each += 2 * prod(windows[len(call.batch) :])
+    u = by_images(
+        cut,
+        [x],
+        windows[len(call.batch) :],
+        each=each * item_bytes(xp, x.dtype),
+        is_view=True,
+        xp=xp,
+    )
+    return xp.reshape(u, windows)
 
 
 def _fold(call: PoolCall, windows: Array, *, xp: Namespace) -> Array:
@@ -352,13 +371,17 @@ def _fold(call: PoolCall, windows: Array, *, xp: Namespace) -> Array:
     u = xp.reshape(windows, (prod(call.batch), *windows.shape[len(call.batch) :]))
     if call.layout == "channels_first":
         u = xp.permute_dims(u, (0, *range(rank + 2, 2 * rank + 2), *range(2, rank + 2), 1))
+    axes = tuple(zip(geometry.covered, call.spatial, strict=True))
+    box = tuple((-start, size - start) for (start, _), size in axes)  # x among the covered cells
 
     def add(u: Array) -> Array:
-        taken = fold_windows(u, geometry.windows, xp=xp)
-        x = xp.zeros((u.shape[0], *tail), dtype=u.dtype, device=device(u))
-        return add_slab(x, taken, slice(None), geometry.covered, xp=xp)
+        return slab(fold_windows(u, geometry.windows, xp=xp), slice(None), box, xp=xp)
 
-    tail = (*call.spatial, call.channels)
-    cells = prod(u.shape[1:]) + 2 * prod(tail)
-    x = by_images(add, [u], tail, cells=cells, xp=xp)
+    shape = (*call.spatial, call.channels)
+    is_whole = geometry.windows.input == call.spatial and not geometry.is_padded
+    is_view = geometry.windows.is_pointwise or not is_whole
+    cells = prod(geometry.windows.input) * call.channels if is_view else 0
+    if any(start > 0 or stop < size for (start, stop), size in axes):
+        cells += prod(shape)
+    x = added_by_images(add, u, shape, cells=cells, is_view=is_view, xp=xp)
     return from_canonical(x, call.batch, call.layout, xp=xp)

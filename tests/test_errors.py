@@ -272,6 +272,19 @@ SHAPES = {
         "`indices` must have the batch axes and channels of `dx`, (3,) and 3",
         "(2, 6, 6, 3)",
     ),
+    "gradients without a batch axis": wrong(
+        lambda: anyconv.max_unpool_backward(np.ones((12, 12, 3)), np.ones((6, 6, 3), int)),
+        ValueError,
+        "`indices` must have the batch axes and channels of `dx`, (12,) and 3",
+        "(6, 6, 3)",
+        "`output_size`, the sequence that `max_unpool_forward` had, says how many axes",
+    ),
+    "gradients of one spatial axis without a batch axis": wrong(
+        lambda: anyconv.max_unpool_backward(np.ones((12, 3)), np.ones((6, 3), int)),
+        ValueError,
+        "`dx` must have a batch, a spatial and a channels axis where no `output_size` is given",
+        "(12, 3)",
+    ),
     "indices of no axis": wrong(
         lambda: anyconv.max_unpool_backward(IMAGE, np.asarray(2)), ValueError, "`indices`", "()"
     ),

@@ -12,15 +12,12 @@ from anyconv import (
     adaptive_avg_pool_forward,
     avg_pool_backward,
     avg_pool_forward,
-    fold,
     lp_pool_backward,
     lp_pool_forward,
     max_pool_backward,
     max_pool_forward,
-    pad_backward,
-    unfold,
 )
-from anyconv._images import Pace, by_images, cut, unpooled
+from anyconv._images import Pace, cut, unpooled
 from anyconv._pool_arguments import pool_call, pool_options
 
 OVERLAP = {"stride": 2, "padding": 1}
@@ -42,8 +39,6 @@ CALLS = {
     "Lp's gradient": lambda x, dy: lp_pool_backward(dy, x, (3, 3), p=3, **OVERLAP),
     "adaptive": lambda x, dy: adaptive_avg_pool_forward(x, (4, 3)),
     "adaptive's gradient": lambda x, dy: adaptive_avg_pool_backward(x[:, :4, :3], x.shape, (4, 3)),
-    "fold": lambda x, dy: fold(unfold(x, (3, 3), **OVERLAP), (9, 8), (3, 3), **OVERLAP),
-    "pad's gradient": lambda x, dy: pad_backward(x, (7, 7, 6, 3), ((1, 1), (1, 1)), mode="reflect"),
 }
 
 
@@ -60,22 +55,6 @@ def test_chunks_and_workers_leave_every_bit(name, dtype):
                 found = CALLS[name](x, dy)
             np.testing.assert_array_equal(found, wanted)
             assert found.dtype == wanted.dtype
-
-
-def test_every_image_is_taken_once(np_backend):
-    """In turn, by the workers' contiguous shares, none of more bytes than the limit allows."""
-    seen = []
-
-    def twice(x):
-        seen.append(x[:, 0])
-        return 2 * x
-
-    x = np.arange(10.0)[:, None]
-    with anyconv.options(workspace_bytes=3 * 8 * 2, workers=2):
-        y = by_images(twice, [x], (1,), cells=2, xp=np_backend.namespace)
-    np.testing.assert_array_equal(y, 2 * x)
-    assert sorted(np.concatenate(seen)) == list(range(10))
-    assert max(map(len, seen)) == 3
 
 
 @pytest.mark.parametrize("padding", [0, 1])
@@ -116,20 +95,6 @@ def test_overlapping_rows_of_an_image_are_one_workers(np_backend):
         unpooled(kernel, call, dy, adds=True, xp=np_backend.namespace)
     assert [len(found) for found in workers.values()] == [1, 1, 1]
     assert len(set.union(*workers.values())) == 2
-
-
-def test_an_error_in_a_worker_reaches_the_caller(np_backend):
-    def fails(x):
-        if x[0, 0] == 0:  # the first worker's share, never the caller's own
-            raise RuntimeError("no such image")
-        return x
-
-    x = np.arange(10.0)[:, None]
-    with (
-        anyconv.options(workspace_bytes=1, workers=2),
-        pytest.raises(RuntimeError, match="no such image"),
-    ):
-        by_images(fails, [x], (1,), cells=2**20, xp=np_backend.namespace)
 
 
 @pytest.mark.parametrize("ties", ["first", "all", "split"])

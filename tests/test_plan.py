@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import tracemalloc
 
 import backends
 import numpy as np
@@ -11,6 +10,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measuring import SMALL_CHANGE, peak
 from strategies import normal
 
 import anyconv
@@ -281,6 +281,7 @@ def requests(draw):
         "dilation": dilation,
         "padding": tuple((draw(st.integers(0, n)), draw(st.integers(0, n))) for n in kernel),
         "groups": groups,
+        "padding_mode": draw(st.sampled_from(["zeros", "zeros", "replicate", "circular"])),
         "algorithm": algorithm,
         "operation": draw(st.sampled_from(OPERATIONS)),
     }
@@ -439,19 +440,7 @@ def arrays(x_shape, w_shape, dtype, options):
     return x, w, normal(rng, conv_forward(x, w, **options).shape, dtype)
 
 
-def peak(call):
-    """Bytes held at once beyond the result, by a call whose plan and constants are made."""
-    call()
-    tracemalloc.start()
-    try:
-        result = call()
-        return tracemalloc.get_traced_memory()[1] - result.nbytes
-    finally:
-        tracemalloc.stop()
-
-
 MEASURED_DTYPES = ("float32", "complex64", "float16")
-SMALL_CHANGE = 2**15  # objects, not elements
 MEASURED = {
     "3x3": ((4, 40, 40, 16), (3, 3, 16, 32), {"padding": 1}),
     "3x3 stride 2": ((4, 41, 40, 16), (3, 3, 16, 32), {"padding": 1, "stride": 2}),
@@ -462,6 +451,17 @@ MEASURED = {
     "16x16 one channel": ((1, 143, 143, 1), (16, 16, 1, 8), {}),
     "15x15": ((2, 60, 60, 16), (15, 15, 16, 16), {"padding": 7}),
     "7x7 stride 5 in groups": ((4, 61, 60, 8), (7, 7, 4, 16), {"stride": 5, "groups": 2}),
+    "3x3 reflected": ((6, 40, 40, 16), (3, 3, 16, 32), {"padding": 1, "padding_mode": "reflect"}),
+    "1x1 replicated": (
+        (7, 33, 30, 16),
+        (1, 1, 16, 32),
+        {"padding": 3, "padding_mode": "replicate"},
+    ),
+    "3x3 around, stride 2": (
+        (5, 41, 40, 16),
+        (3, 3, 16, 16),
+        {"padding": 2, "stride": 2, "padding_mode": "circular"},
+    ),
     "1-d": ((4, 4000, 8), (9, 8, 8), {"dilation": 3}),
     "3-d": ((1, 20, 20, 20, 8), (3, 3, 3, 8, 16), {"padding": 1}),
 }

@@ -51,6 +51,8 @@ FLOORS = {
     "_workers": 3,
     "_execute": 3,
     "_images": 3,
+    "_turns": 3,
+    "_padded": 3,
     "_conv_kernels": 3,
     "conv": 4,
     "conv_transpose": 4,

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import assume
 from strategies import LAYOUTS, inner, pool_cases, run_cases, whole
 
-from anyconv import max_pool_backward, max_pool_forward, max_unpool_backward, max_unpool_forward
+from anyconv import (
+    _unpooling,
+    max_pool_backward,
+    max_pool_forward,
+    max_unpool_backward,
+    max_unpool_forward,
+)
 
 
 def test_unpooling_agrees_with_loops_and_is_adjoint(xp):
@@ -113,6 +119,69 @@ def test_nan_and_infinity_are_moved_as_they_are(xp):
     y = xp.asarray(np.array([[np.nan], [np.inf]]))
     filled = xp.call(max_unpool_forward, y, xp.asarray(np.array([[3], [0]])), (4,))
     np.testing.assert_array_equal(xp.to_numpy(filled)[:, 0], [np.inf, 0, 0, np.nan])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint64"])
+def test_indices_of_any_integer_dtype(xp, dtype):
+    """More planes and cells than the dtype counts, and positions outside the plane."""
+    if not xp.has(dtype):
+        pytest.skip(f"{xp.name} has no {dtype}")
+    y = np.arange(1.0, 401.0).reshape(200, 2, 1)
+    indices = np.tile(np.array([[3], [100]]), (200, 1, 1))
+    filled = xp.call(max_unpool_forward, xp.asarray(y), xp.asarray(indices, dtype), (100,))
+    wanted = np.zeros((200, 100))
+    wanted[:, 3] = y[:, 0, 0]
+    np.testing.assert_array_equal(xp.to_numpy(filled)[..., 0], wanted)
+    dy = xp.call(max_unpool_backward, filled, xp.asarray(indices, dtype))
+    np.testing.assert_array_equal(xp.to_numpy(dy)[..., 0], y[..., 0] * [1, 0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+def test_positions_outside_the_plane_are_dropped(xp, dtype):
+    y = np.array([1.0, 2, 3, 4]).reshape(4, 1)
+    indices = xp.asarray(np.array([-1, 5, 4, 127]).reshape(4, 1), dtype)
+    filled = xp.call(max_unpool_forward, xp.asarray(y), indices, (5,))
+    np.testing.assert_array_equal(xp.to_numpy(filled)[:, 0], [0, 0, 0, 0, 3])
+    dx = xp.asarray(np.arange(5.0)[:, None])
+    dy = xp.call(max_unpool_backward, dx, indices, output_size=(5,))
+    np.testing.assert_array_equal(xp.to_numpy(dy)[:, 0], [0, 0, 4, 0])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sort_finds_what_a_minimum_finds(xp, layout, monkeypatch):
+    """The standard's way beside that of a library which takes minima at positions."""
+    if xp.lazy:
+        pytest.skip("its blocks are NumPy's")
+    rng = np.random.default_rng(0)
+    y, dx = whole(rng, (3, 6, 5, 4)), whole(rng, (3, 7, 6, 4))
+    spatial = (7, 6)
+    if layout == "channels_first":
+        y, dx = (np.moveaxis(a, -1, 1).copy() for a in (y, dx))
+    indices = rng.integers(-3, 45, y.shape)  # most of them named more than once
+    given = xp.asarray(y), xp.asarray(dx), xp.asarray(indices)
+
+    def results():
+        filled = max_unpool_forward(given[0], given[2], spatial, layout=layout)
+        dy = max_unpool_backward(given[1], given[2], output_size=spatial, layout=layout)
+        return xp.to_numpy(filled), xp.to_numpy(dy)
+
+    found = results()
+    monkeypatch.setattr(_unpooling, "has_minimum_at", lambda xp: False)
+    for one, other in zip(found, results(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert inner(found[0], dx) == inner(y, found[1])
+
+
+def test_more_cells_than_integers_number_are_refused_with_a_remedy():
+    """JAX's default integers end at two to the power of 31."""
+    jax = pytest.importorskip("jax")
+    y, indices = jax.numpy.zeros((1, 1, 1, 1)), jax.numpy.zeros((1, 1, 1, 1), dtype="int32")
+    call = jax.tree_util.Partial(max_unpool_forward, output_size=(50_000, 50_000))
+    text = r"no more than 2,147,483,647 cells .* got 2,500,000,000; .*jax_enable_x64"
+    with jax.enable_x64(False), pytest.raises(ValueError, match=text):
+        jax.eval_shape(call, y, indices)
+    with jax.enable_x64(True):
+        assert jax.eval_shape(call, y, indices).shape == (1, 50_000, 50_000, 1)
 
 
 def test_empty_batch(xp):
