@@ -307,7 +307,7 @@ class _Pad:
     def forward(self, call: PoolCall, x: Array, *, xp: Namespace) -> Array:
         x = to_canonical(x, call.rank, call.layout, xp=xp)
         y = pad_cells(x, self.pairs, self.mode, xp=xp)
-        y = xp.asarray(x, copy=True) if y is x else y
+        y = xp.astype(x, x.dtype, copy=True) if y is x else y
         return from_canonical(y, call.batch, call.layout, xp=xp)
 
     def backward(self, call: PoolCall, dy: Array, *, xp: Namespace) -> Array:
@@ -344,7 +344,7 @@ def _unfold(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
         u = xp.permute_dims(
             u, (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
         )
-    return xp.reshape(xp.asarray(u, copy=True), _windows_shape(call))
+    return xp.reshape(xp.astype(u, u.dtype, copy=True), _windows_shape(call))
 
 
 def _fold(call: PoolCall, windows: Array, *, xp: Namespace) -> Array:
