@@ -152,7 +152,7 @@ def _pace(n: int, each: int, rows: int = 1, *, xp: Namespace) -> Pace:
     return Pace(workers, images, rows)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def cut(n: int, pace: Pace, axes: tuple[AxisWindows, ...]) -> tuple[Block, ...]:
     """All blocks, image after image, and of each image from the first row to the last."""
     first, parts, reached = axes[0], list[Block](), 0

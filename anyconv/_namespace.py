@@ -257,6 +257,21 @@ def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Ar
     return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
 
 
+@lru_cache
+def adds_row_by_row(xp: Namespace) -> bool:
+    """Whether `xp.sum` over an axis before others may go row by row: slow, and digits are lost."""
+    return not (is_cupy(xp) or _is_torch(xp) or is_traced(xp))
+
+
+def highest(x: Array, *, axis: int | Shape, keepdims: bool = False, xp: Namespace) -> Array:
+    """The maximum over some axes; NaN wins, which JAX's own reduction may miss on a CPU."""
+    y = xp.max(x, axis=axis, keepdims=keepdims)
+    if not (is_traced(xp) and is_kind(xp, x.dtype, "real floating")):
+        return y
+    has_nan = xp.any(xp.isnan(x), axis=axis, keepdims=keepdims)
+    return xp.where(has_nan, xp.asarray(xp.nan, dtype=x.dtype), y)
+
+
 def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
     """X with a value added to one of its slices, written in place where the library can."""
     if is_traced(xp):
@@ -501,10 +516,16 @@ def index_dtype(xp: Namespace) -> DType:
 
 
 def constant(
-    table: Callable[..., Any], sizes: tuple[Any, ...], dtype: DType, where: Device, *, xp: Namespace
+    table: Callable[..., Any],
+    sizes: tuple[Any, ...],
+    dtype: DType,
+    where: Device,
+    *,
+    kept: bool = True,
+    xp: Namespace,
 ) -> Array:
-    """The array of `table(*sizes)`, kept for the next call (but never a traced one)."""
-    if is_traced(xp):
+    """The array of `table(*sizes)`, `kept` for the next call (but never a traced one)."""
+    if is_traced(xp) or not kept:
         return xp.asarray(table(*sizes), dtype=dtype, device=where)
     key = int(where) if is_cupy(xp) else where  # its devices have no hash
     return _kept_constant(table, sizes, dtype, key, xp)

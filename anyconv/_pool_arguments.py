@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from anyconv import _axis_windows
+from anyconv import _pooling_axes
 from anyconv._arguments import (
     LAYOUTS,
     Numbers,
@@ -41,8 +41,8 @@ class PoolCall:
     def axes(self) -> tuple[AxisWindows, ...]:
         """The windows of each axis."""
         if self.geometry is None:
-            return _axis_windows.adaptive(self.spatial, self.output)
-        return _axis_windows.regular(self.geometry)
+            return _pooling_axes.adaptive(self.spatial, self.output)
+        return _pooling_axes.regular(self.geometry)
 
     @cached_property
     def rank(self) -> int:
@@ -97,7 +97,7 @@ def window_options(
     return pool_options(kernel_size, stride, padding, dilation, False, layout)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def pool_call(
     x_shape: Shape, options: PoolOptions, *, needs: str = "nothing", name: str = "x"
 ) -> PoolCall:
@@ -125,12 +125,13 @@ def _check_windows(call: PoolCall, needs: str) -> None:
     if needs == "nothing":
         return
     for axis, windows in enumerate(call.axes):
-        counts = windows.counts(include_padding=needs == "counted")
-        if 0 in counts:
+        counted = needs == "counted"
+        if 0 in windows.distinct_counts(include_padding=counted):
             geometry = call.geometry
+            empty = list(windows.counts(include_padding=counted)).index(0)
             where = "input and padding" if needs == "counted" else "input"
             raise ValueError(
-                f"every window must see a cell of the {where}, but window {counts.index(0)} of "
+                f"every window must see a cell of the {where}, but window {empty} of "
                 f"spatial axis {axis} sees none: input {call.spatial[axis]}, kernel "
                 f"{geometry.kernel[axis]}, stride {geometry.stride[axis]}, dilation "  # type: ignore[union-attr]
                 f"{geometry.dilation[axis]}, `padding` {geometry.padding[axis]}"  # type: ignore[union-attr]
@@ -152,7 +153,7 @@ def adaptive_call(x_shape: Shape, output_size: Any, *, layout: Any, name: str = 
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _adaptive_call(x_shape: Shape, wanted: Numbers, layout: str, name: str) -> PoolCall:
     rank = spatial_rank("output_size", wanted, x_shape, name)
     batch, spatial, channels = split_shape(x_shape, rank, layout)

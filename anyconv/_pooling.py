@@ -6,12 +6,13 @@ the later axes have less to do. `out`, where given, receives the result.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from math import prod
 
-from anyconv._axis_windows import AxisWindows, Step
+from anyconv._axis_reductions import Reduction, is_short, maximums, of_cells, reduced, room, sums
+from anyconv._axis_steps import Step
+from anyconv._axis_windows import AxisWindows
 from anyconv._namespace import (
     add_at,
-    combine_at,
     constant,
     device,
     has_out,
@@ -24,13 +25,16 @@ from anyconv._windows import along
 
 Axes = tuple[AxisWindows, ...]
 
+# Of axes with more windows nothing is kept that grows with them.
+WORTH_KEEPING = 1024
+
 
 def window_sum(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The sum over each window, padding counted as zero."""
-    if all(windows.is_whole for windows in axes):
-        return _whole(x, axes, xp.sum, out, xp=xp)
+    if _at_once(x, axes, xp=xp):
+        return _whole(x, axes, sums(xp), out, xp=xp)
     for axis, windows in enumerate(axes, start=1):
-        x = _reduced(x, axis, windows, xp.add, _last(axis, axes, out), xp=xp)
+        x = reduced(x, axis, windows, sums(xp), out=_last(axis, axes, out), xp=xp)
     return x
 
 
@@ -56,11 +60,12 @@ def window_counts(
     """The counted cells of each window, `(1, *output, 1)`; one number where all are equal."""
     total: Array | int = 1
     for axis, windows in enumerate(axes, start=1):
-        counts = windows.counts(include_padding=include_padding)
-        if len(set(counts)) == 1:
-            total = total * counts[0]
+        common = windows.common_count(include_padding=include_padding)
+        if common is not None:
+            total = total * common
         else:
-            vector = constant(_counts, (windows, include_padding), dtype, where, xp=xp)
+            sizes, kept = (windows, include_padding), windows.outputs <= WORTH_KEEPING
+            vector = constant(_counts, sizes, dtype, where, kept=kept, xp=xp)
             total = total * xp.reshape(vector, only_along(axis, len(axes)))
     return total
 
@@ -76,10 +81,10 @@ def only_along(axis: int, rank: int) -> Shape:
 
 def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The maximum over each window; NaN wins, padding never does."""
-    if all(windows.is_whole for windows in axes):
-        return _whole(x, axes, xp.max, out, xp=xp)
+    if _at_once(x, axes, xp=xp):
+        return _whole(x, axes, maximums(xp), out, xp=xp)
     for axis, windows in enumerate(axes, start=1):
-        x = _reduced(x, axis, windows, xp.maximum, _last(axis, axes, out), xp=xp)
+        x = reduced(x, axis, windows, maximums(xp), out=_last(axis, axes, out), xp=xp)
     return x
 
 
@@ -87,7 +92,7 @@ def maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
     """X, and its maxima as each axis is reduced in turn."""
     stages = [x]
     for axis, windows in enumerate(axes, start=1):
-        stages.append(_reduced(stages[-1], axis, windows, xp.maximum, None, xp=xp))
+        stages.append(reduced(stages[-1], axis, windows, maximums(xp), xp=xp))
     return stages
 
 
@@ -113,9 +118,11 @@ def _ties(stages: list[Array], axes: Axes, dtype: DType, *, has_nan: bool, xp: N
     """How many cells of each window equal its maximum."""
     counts = xp.ones(stages[0].shape, dtype=dtype, device=device(stages[0]))
     for axis, windows in enumerate(axes, start=1):
-        total = _room(counts, axis, windows.outputs, dtype, None, zero=True, xp=xp)
+        total = room(counts, axis, windows.outputs, dtype, None, zero=True, xp=xp)
         for step, at, hits in _hits(stages, axis, windows, has_nan=has_nan):
             share = keep_where(counts[along(axis, step.cells)], hits, xp=xp)
+            if windows.by_window:
+                share = of_cells(share, axis, xp.sum, xp=xp)
             total = add_at(total, at, share, xp=xp)
         counts = total
     return counts
@@ -137,33 +144,18 @@ def wins(cells: Array, best: Array, *, has_nan: bool) -> Array:
     return equal | (cells != cells) if has_nan else equal
 
 
-def _whole(x: Array, axes: Axes, operation: Any, out: Array | None, *, xp: Namespace) -> Array:
-    """The one window that is all of the spatial axes reduced at once."""
-    y = operation(x, axis=tuple(range(1, len(axes) + 1)), keepdims=True)
-    return y if out is None else set_at(out, (...,), y, xp=xp)
+def _at_once(x: Array, axes: Axes, *, xp: Namespace) -> bool:
+    """Whether the one window that is all of the spatial axes is best reduced over all of them."""
+    if not all(windows.is_whole for windows in axes):
+        return False
+    return is_short(prod(x.shape[1:-1]), x.shape[-1], xp=xp)
 
 
-def _reduced(
-    x: Array,
-    axis: int,
-    windows: AxisWindows,
-    operation: Any,
-    out: Array | None,
-    *,
-    xp: Namespace,
+def _whole(
+    x: Array, axes: Axes, reduction: Reduction, out: Array | None, *, xp: Namespace
 ) -> Array:
-    """The cells of each window of one axis combined; zero where a window sees none."""
-    y = _room(x, axis, windows.outputs, x.dtype, out, zero=not windows.reaches_all, xp=xp)
-    for read in windows.reads:
-        at = along(axis, read.outputs)
-        cells = [x[along(axis, cells)] for cells in read.cells]
-        if not read.opens:
-            cells.insert(0, y[at])
-        if len(cells) == 1:
-            y = set_at(y, at, cells[0], xp=xp)
-        else:
-            y = combine_at(y, at, operation, *cells, xp=xp)
-    return y
+    y = reduction.of_many(x, axis=tuple(range(1, len(axes) + 1)), keepdims=True)
+    return y if out is None else set_at(out, (...,), y, xp=xp)
 
 
 def hand_down(
@@ -188,28 +180,8 @@ def gradient_room(
 ) -> Array:
     """Room for the gradient of one axis' cells, zeroed unless every cell is set."""
     out = out if axis == 1 else None
-    return _room(dy, axis, windows.size, dy.dtype, out, zero=not windows.covers_all, xp=xp)
+    return room(dy, axis, windows.size, dy.dtype, out, zero=not windows.covers_all, xp=xp)
 
 
 def _last(axis: int, axes: Axes, out: Array | None) -> Array | None:
     return out if axis == len(axes) else None
-
-
-def _room(
-    x: Array,
-    axis: int,
-    size: int,
-    dtype: DType,
-    out: Array | None,
-    *,
-    zero: bool = False,
-    xp: Namespace,
-) -> Array:
-    """Room for an array like x with another size of one axis: `out`, or a new one."""
-    if out is None:
-        make = xp.zeros if zero else xp.empty
-        shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
-        return make(shape, dtype=dtype, device=device(x))
-    if zero:
-        out[...] = 0
-    return out

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from itertools import product
 from math import prod
 
+from anyconv._axis_reductions import of_cells
+from anyconv._axis_steps import Step, count
+from anyconv._axis_windows import AxisWindows
 from anyconv._namespace import (
     add_at_positions,
     combine_at,
@@ -23,6 +26,7 @@ from anyconv._namespace import (
     set_at,
 )
 from anyconv._pooling import (
+    WORTH_KEEPING,
     Axes,
     gradient_room,
     hand_down,
@@ -31,7 +35,7 @@ from anyconv._pooling import (
     window_max,
     wins,
 )
-from anyconv._typing import Array, Index, Namespace
+from anyconv._typing import Array, Device, DType, Index, Namespace
 from anyconv._windows import along
 
 # Windows of no more cells are served cell by cell.
@@ -40,6 +44,8 @@ FEW_CELLS = 4
 
 def is_small(axes: Axes) -> bool:
     """Whether windows have so few cells that each is compared with the maximum once more."""
+    if not all(windows.is_short for windows in axes):
+        return False
     return prod(len(windows.steps) for windows in axes) <= FEW_CELLS
 
 
@@ -55,7 +61,7 @@ def scatter_to_first_max(
     positions = _positions(x, axes, x.shape[-1], xp=xp)
     if x.shape[0] > 1:
         sizes = (range(x.shape[0]), prod(x.shape[1:]))
-        images = constant(_multiples, sizes, positions.dtype, device(x), xp=xp)
+        images = _multiples_of(*sizes, positions.dtype, device(x), xp=xp)
         positions += xp.reshape(images, only_along(0, len(axes)))
     if out is None:
         out = xp.zeros(x.shape, dtype=dy.dtype, device=device(x))
@@ -99,7 +105,8 @@ def first_max_gradient(
         dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
             at = along(axis, step.outputs)
-            won, to = tap[at] == step.tap, along(axis, step.cells)
+            won = tap[at] == _taps_under(step, windows, axis, x, tap.dtype, xp=xp)
+            to = along(axis, step.cells)
             dx = hand_down(dx, to, dy[at], won, alone=step.alone, xp=xp)
         dy = dx
     return dy
@@ -117,11 +124,13 @@ def _scores(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
         before = stages[-1] * windows.most_taps if stages else None
         for step in windows.combining:
             at, to = along(axis, step.outputs), along(axis, step.cells)
-            below = windows.most_taps - 1 - step.tap
-            if before is None and below == 0 and not step.opens:
+            if before is None and step.tap == windows.most_taps - 1 and not step.opens:
                 continue  # the last tap has won where no other has
+            taps = _taps_under(step, windows, axis, x, dtype, xp=xp)
             won = xp.astype(wins(cells[to], maximum[at], has_nan=has_nan), dtype)
-            won *= below if before is None else before[to] - step.tap
+            won *= (windows.most_taps - 1 if before is None else before[to]) - taps
+            if windows.by_window:
+                won = of_cells(won, axis, xp.max, xp=xp)
             if step.opens:
                 score = set_at(score, at, won, xp=xp)
             else:
@@ -130,6 +139,16 @@ def _scores(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
             score += 1
         stages.append(score)
     return stages
+
+
+def _taps_under(
+    step: Step, windows: AxisWindows, axis: int, x: Array, dtype: DType, *, xp: Namespace
+) -> Array | int:
+    """The tap of a step, or its taps along their axis."""
+    if not windows.by_window:
+        return step.tap
+    taps = xp.arange(step.tap, step.tap + count(step.cells), dtype=dtype, device=device(x))
+    return xp.reshape(taps, only_along(axis, x.ndim - 2))
 
 
 def _taps(axes: Axes) -> int:
@@ -147,11 +166,11 @@ def _positions(x: Array, axes: Axes, channels: int, *, xp: Namespace) -> Array:
     longest = _taps(axes) * max(windows.dilation for windows in axes)
     fits = 2 * x.ndim * longest * prod(x.shape[1:]) < 2**31  # whatever is formed on the way
     dtype = xp.int32 if fits else index_dtype(xp)  # the first is twice as fast
-    corners = constant(_multiples, (range(channels), 1), dtype, where, xp=xp)
+    corners = _multiples_of(range(channels), 1, dtype, where, xp=xp)
     place, plane, formed = None, channels, 0
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
-        starts = constant(_multiples, (windows.starts, plane), dtype, where, xp=xp)
+        starts = _multiples_of(windows.starts, plane, dtype, where, xp=xp)
         corners = xp.reshape(starts, only_along(axis, len(axes))) + corners
         step = xp.astype(quotient, dtype)
         step *= windows.dilation * plane - formed
@@ -160,6 +179,16 @@ def _positions(x: Array, axes: Axes, channels: int, *, xp: Namespace) -> Array:
         quotient, plane = quotient // windows.most_taps, plane * windows.size
     place += corners
     return xp.astype(place, index_dtype(xp))
+
+
+def _multiples_of(
+    numbers: Sequence[int], factor: int, dtype: DType, where: Device, *, xp: Namespace
+) -> Array:
+    kept = len(numbers) <= WORTH_KEEPING
+    if isinstance(numbers, range) and not kept:
+        each = numbers.start, numbers.stop, numbers.step
+        return xp.arange(*each, dtype=dtype, device=where) * factor
+    return constant(_multiples, (numbers, factor), dtype, where, kept=kept, xp=xp)
 
 
 def _multiples(numbers: Sequence[int], factor: int) -> list[int]:

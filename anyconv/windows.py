@@ -308,7 +308,7 @@ class _Pad:
     def forward(self, call: PoolCall, x: Array, *, xp: Namespace) -> Array:
         x = to_canonical(x, call.rank, call.layout, xp=xp)
         y = pad_cells(x, self.pairs, self.mode, xp=xp)
-        y = xp.asarray(x, copy=True) if y is x else y
+        y = xp.astype(x, x.dtype, copy=True) if y is x else y
         return from_canonical(y, call.batch, call.layout, xp=xp)
 
     def backward(self, call: PoolCall, dy: Array, *, xp: Namespace) -> Array:

@@ -1,11 +1,14 @@
 """Windows along one axis against their definition, cell by cell."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyconv._axis_windows import AxisWindows, adaptive, regular
+from anyconv._axis_windows import MANY_TAPS, AxisWindows
 from anyconv._geometry import WindowGeometry, adaptive_windows, output_size
+from anyconv._pooling_axes import FEW_CELLS, adaptive, regular
 
 
 @st.composite
@@ -13,15 +16,17 @@ def axes(draw) -> tuple[AxisWindows, list[list[int]]]:
     """An axis, and the cells of each of its windows, those in padding and beyond among them."""
     size = draw(st.integers(1, 12))
     if draw(st.booleans()):
+        size += draw(st.sampled_from([0, 2 * FEW_CELLS]))
         outputs = draw(st.integers(1, 15))
         (axis,) = adaptive((size,), (outputs,))
         return axis, [list(range(*window)) for window in adaptive_windows(size, outputs)]
-    kernel, stride, dilation = (draw(st.integers(1, 5)) for _ in range(3))
+    stride, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    kernel = draw(st.integers(1, 5) | st.integers(MANY_TAPS, MANY_TAPS + 2))  # short and long
     before, after = draw(st.integers(0, 6)), draw(st.integers(0, 6))
     ceil_mode = draw(st.booleans())
     outputs = output_size(size, kernel, stride, dilation, (before, after), ceil_mode=ceil_mode)
     if outputs < 1:
-        size += kernel * dilation
+        size += kernel * dilation + draw(st.integers(0, 2 * MANY_TAPS))
         outputs = output_size(size, kernel, stride, dilation, (before, after), ceil_mode=ceil_mode)
     geometry = WindowGeometry(
         (size,), (kernel,), (stride,), (dilation,), ((before, after),), (outputs,)
@@ -33,16 +38,25 @@ def axes(draw) -> tuple[AxisWindows, list[list[int]]]:
 
 
 def pairs(step):
-    """The outputs of a step, each with its cell."""
+    """The outputs of a step, each with its cell: an output a cell, or one for all."""
     cells = range(step.cells.start, step.cells.stop, step.cells.step)
     outputs = range(step.outputs.start, step.outputs.stop)
-    return list(zip(outputs, cells, strict=True))
+    assert len(outputs) in (1, len(cells))
+    return [(outputs[i % len(outputs)], cell) for i, cell in enumerate(cells)]
+
+
+def triples(axis, step):
+    """Each output of a step, its tap and its cell."""
+    return [
+        (output, step.tap + index * axis.by_window, cell)
+        for index, (output, cell) in enumerate(pairs(step))
+    ]
 
 
 @given(axes())
 def test_steps_read_each_cell_of_each_window_once_and_in_order(case):
     axis, windows = case
-    read = [(output, step.tap, cell) for step in axis.steps for output, cell in pairs(step)]
+    read = [triple for step in axis.steps for triple in triples(axis, step)]
     wanted = [
         (output, tap, cell)
         for output, window in enumerate(windows)
@@ -92,6 +106,8 @@ def test_combining_and_reading_have_the_pairs_of_the_steps(case):
         outputs = {output for output, _ in pairs(step)}
         assert outputs.isdisjoint(opened) if step.opens else outputs <= opened
         opened |= outputs
+    if axis.by_window:
+        return
     read = [(r.outputs, cells) for r in axis.reads for cells in r.cells]
     assert read == [(step.outputs, step.cells) for step in axis.combining]
     for r in axis.reads:
@@ -117,18 +133,26 @@ def test_a_part_is_some_windows_and_the_cells_they_see(case, data):
     assert sorted(found) == sorted(chosen)
     if chosen and (start, stop) != (0, axis.outputs):
         cells = [cell for _, cell in chosen]
-        assert (part.first, part.size) == (min(cells), max(cells) + 1 - min(cells))
+        assert part.first <= min(cells)
+        assert part.first + part.size > max(cells)
+        if axis.dilation == 1:
+            assert (part.first, part.size) == (min(cells), max(cells) + 1 - min(cells))
     assert [part.first + cell for cell in part.starts] == list(axis.starts[start:stop])
     for include_padding in (True, False):
-        whole = axis.counts(include_padding=include_padding)
-        assert part.counts(include_padding=include_padding) == whole[start:stop]
+        whole = list(axis.counts(include_padding=include_padding))
+        assert list(part.counts(include_padding=include_padding)) == whole[start:stop]
 
 
 @given(axes())
 def test_disjoint_windows_and_the_one_that_is_whole(case):
     axis, windows = case
     cells = [cell for window in windows for cell in window if 0 <= cell < axis.size]
-    assert axis.disjoint == (len(cells) == len(set(cells)))
+    assert list(axis.inside) == [
+        j for j, window in enumerate(windows) if window[0] >= 0 and window[-1] < axis.size
+    ]
+    assert axis.most_taps == max(map(len, windows))
+    apart = all(one[-1] < other[0] for one, other in itertools.pairwise(windows))
+    assert axis.disjoint == apart
     assert axis.is_whole == (len(windows) == 1 and sorted(cells) == list(range(axis.size)))
 
 
@@ -139,3 +163,4 @@ def test_counts(case, include_padding):
     before, after = axis.padding if include_padding else (0, 0)
     wanted = [sum(-before <= cell < axis.size + after for cell in window) for window in windows]
     assert list(axis.counts(include_padding=include_padding)) == wanted
+    assert axis.distinct_counts(include_padding=include_padding) == set(wanted)

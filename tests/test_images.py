@@ -97,6 +97,17 @@ def test_overlapping_rows_of_an_image_are_one_workers(np_backend):
     assert len(set.union(*workers.values())) == 2
 
 
+def test_rows_of_windows_that_interleave_are_one_block(np_backend):
+    """No two share a cell, yet each lies between the cells of others."""
+    x, dy = np.arange(6.0)[:, None], np.asarray([1.0, 2.0, 4.0])[:, None]
+    options = {"stride": 1, "dilation": 3}
+    with anyconv.options(workspace_bytes=1):
+        dx = np_backend.call(max_pool_backward, dy, x, (2,), **options)
+        shares = np_backend.call(avg_pool_backward, dy, x.shape, (2,), **options)
+    np.testing.assert_array_equal(dx[:, 0], [0, 0, 0, 1, 2, 4])
+    np.testing.assert_array_equal(shares[:, 0], [0.5, 1, 2, 0.5, 1, 2])
+
+
 @pytest.mark.parametrize("ties", ["first", "all", "split"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nan_in_one_image_changes_no_other(dtype, ties):

@@ -29,7 +29,9 @@ LIBRARIES = {
 FLOORS = {
     "_typing": 0,
     "_geometry": 0,
+    "_axis_steps": 0,
     "_axis_windows": 0,
+    "_pooling_axes": 0,
     "_costs": 0,
     "_checks": 0,
     "_namespace": 0,
@@ -40,6 +42,7 @@ FLOORS = {
     "_conv_arguments": 1,
     "_windows": 2,
     "_algorithms": 2,
+    "_axis_reductions": 2,
     "_pooling": 2,
     "_winners": 2,
     "_unpooling": 2,
@@ -122,12 +125,12 @@ def test_only_the_namespace_file_names_an_array_library(file):
     assert file.name == "_namespace.py" or not named
 
 
-@pytest.mark.parametrize("name", ["_geometry", "_axis_windows"])
+@pytest.mark.parametrize("name", ["_geometry", "_axis_steps", "_axis_windows", "_pooling_axes"])
 def test_geometry_knows_no_array(name):
     modules = imports(ROOT / f"{name}.py")
     assert {module.partition(".")[0] for module in modules} <= {*sys.stdlib_module_names, "anyconv"}
-    own = {module for module in modules if module.startswith("anyconv")}
-    assert own <= {"anyconv._typing", "anyconv._geometry"}
+    own = {part_of(module) for module in modules if module.startswith("anyconv")}
+    assert own <= {part for part, floor in FLOORS.items() if floor == 0} - {"_namespace"}
 
 
 def test_every_floor_has_its_file():
