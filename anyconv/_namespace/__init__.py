@@ -1,0 +1,103 @@
+"""The one door to the array libraries: which namespace an array belongs to, and what it can do.
+
+The kernels speak the array API standard. What the standard lacks and a library has is a capability
+asked of this package: strided window views, products written in place, lazy blocks. Each has a path
+in standard functions beside it that gives the same numbers. No library is imported before the
+caller has imported it, and no other part of the core names one.
+"""
+
+from anyconv._namespace._blocks import map_batch
+from anyconv._namespace._door import (
+    array_namespace,
+    check_devices,
+    common_namespace,
+    dtype_of_name,
+    namespace_of_name,
+)
+from anyconv._namespace._kinds import (
+    accumulator,
+    complex_dtype,
+    device,
+    index_dtype,
+    is_cupy,
+    is_gpu,
+    is_kind,
+    is_lazy_blocks,
+    is_numpy,
+    is_traced,
+    item_bytes,
+    library_name,
+    runs_on_gpu,
+)
+from anyconv._namespace._places import (
+    add_at,
+    add_at_positions,
+    combine_at,
+    has_minimum_at,
+    has_out,
+    has_strided_views,
+    in_order,
+    minimum_at,
+    pad_constant,
+    scatters_in_order,
+    set_at,
+    strided_view,
+)
+from anyconv._namespace._products import (
+    has_sums_of_products,
+    matmul,
+    multiplies_half_in_float32,
+    sum_of_products,
+)
+from anyconv._namespace._values import (
+    adds_row_by_row,
+    constant,
+    divide,
+    highest,
+    keep_where,
+    may_hold_nan,
+)
+
+__all__ = [
+    "accumulator",
+    "add_at",
+    "add_at_positions",
+    "adds_row_by_row",
+    "array_namespace",
+    "check_devices",
+    "combine_at",
+    "common_namespace",
+    "complex_dtype",
+    "constant",
+    "device",
+    "divide",
+    "dtype_of_name",
+    "has_minimum_at",
+    "has_out",
+    "has_strided_views",
+    "has_sums_of_products",
+    "highest",
+    "in_order",
+    "index_dtype",
+    "is_cupy",
+    "is_gpu",
+    "is_kind",
+    "is_lazy_blocks",
+    "is_numpy",
+    "is_traced",
+    "item_bytes",
+    "keep_where",
+    "library_name",
+    "map_batch",
+    "matmul",
+    "may_hold_nan",
+    "minimum_at",
+    "multiplies_half_in_float32",
+    "namespace_of_name",
+    "pad_constant",
+    "runs_on_gpu",
+    "scatters_in_order",
+    "set_at",
+    "strided_view",
+    "sum_of_products",
+]

@@ -1,0 +1,103 @@
+"""Which namespace arrays belong to, found equal in kind, dtype and device; and by name."""
+
+from functools import lru_cache
+from typing import Any
+
+import array_api_compat
+
+from anyconv._namespace._kinds import device, library_name
+from anyconv._typing import Array, DType, Namespace
+
+
+def common_namespace(**arrays: Array) -> Namespace:
+    """The namespace that all arrays share, once their kind, dtype and device are found equal."""
+    first = next(iter(arrays.values()))
+    kind = type(first)
+    xp = _numpy_namespace(kind)  # type: ignore[arg-type]
+    on_one_device = xp is not None and all(type(array) is kind for array in arrays.values())
+    if not on_one_device:
+        xp = array_namespace(**arrays)
+    if any(array.dtype != first.dtype for array in arrays.values()):
+        raise TypeError(_unlike("dtype", {name: x.dtype for name, x in arrays.items()}))
+    if not on_one_device:
+        check_devices(**arrays)
+    return xp
+
+
+def check_devices(**arrays: Array) -> None:
+    """Refuse arrays on different devices; one that JAX traces is on whichever the others are."""
+    devices = {name: device(array) for name, array in arrays.items()}
+    known = [where for where in devices.values() if where is not None]
+    if any(where != known[0] for where in known):  # no set of them: CuPy's have no hash
+        raise ValueError(_unlike("device", devices))
+
+
+def array_namespace(**arrays: Array) -> Namespace:
+    """The namespace that all arrays share, whatever their dtypes and devices."""
+    for name, array in arrays.items():
+        if not array_api_compat.is_array_api_obj(array):
+            raise TypeError(
+                f"`{name}` must be an array, got {type(array).__name__}; "
+                "convert it first, for example with numpy.asarray"
+            )
+    found = {name: array_api_compat.array_namespace(array) for name, array in arrays.items()}
+    if len(set(found.values())) > 1:
+        names = {name: xp.__name__.removeprefix("array_api_compat.") for name, xp in found.items()}
+        raise TypeError(_unlike("namespace", names))
+    return next(iter(found.values()))
+
+
+def _unlike(what: str, values: dict[str, Any]) -> str:
+    each = ", ".join(f"`{name}` has {value}" for name, value in values.items())
+    return f"all arrays of a call must share one {what}: {each}"
+
+
+@lru_cache
+def _numpy_namespace(kind: Any) -> Namespace | None:
+    """NumPy's namespace for its own arrays, which need no further look; else None."""
+    if getattr(kind, "__module__", "") == "numpy" and getattr(kind, "__name__", "") == "ndarray":
+        import array_api_compat.numpy
+
+        return array_api_compat.numpy
+    return None
+
+
+def namespace_of_name(name: str | Namespace) -> Namespace:
+    """The namespace of a library's name, which is imported, or of its module."""
+    import importlib
+    from types import ModuleType
+
+    if isinstance(name, ModuleType):
+        name = name.__name__
+    if not isinstance(name, str):
+        raise TypeError(f"`namespace` must be a library's name or its module, got {name!r}")
+    library = name.removeprefix("array_api_compat.").partition(".")[0]
+    module = _NAMESPACES.get(library)
+    if module is None:
+        raise ValueError(f"`namespace` must be one of {', '.join(_NAMESPACES)}, got {name!r}")
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"`namespace` {name!r} is not installed here: {error}") from error
+
+
+_NAMESPACES = {
+    "numpy": "array_api_compat.numpy",
+    "cupy": "array_api_compat.cupy",
+    "torch": "array_api_compat.torch",
+    "jax": "jax.numpy",
+    "dask": "array_api_compat.numpy",  # its blocks are NumPy's
+    "array_api_strict": "array_api_strict",
+}
+
+
+def dtype_of_name(dtype: DType | str, *, xp: Namespace) -> DType:
+    """A namespace's dtype from its name; a dtype as it is."""
+    is_name = isinstance(dtype, str)
+    found = getattr(xp, dtype, None) if is_name else dtype
+    try:
+        xp.isdtype(found, "numeric")
+    except (TypeError, ValueError, AttributeError):
+        kind = ValueError if is_name else TypeError
+        raise kind(f"`dtype` must be a dtype of {library_name(xp)}, got {dtype!r}") from None
+    return found

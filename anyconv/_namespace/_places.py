@@ -1,0 +1,122 @@
+"""Views of windows, and values put in their place or added there, in place where a library can."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import array_api_extra
+
+from anyconv._namespace._kinds import device, is_cupy, is_numpy, is_torch, is_traced
+from anyconv._typing import Array, Index, Namespace, Shape
+
+
+@lru_cache
+def has_strided_views(xp: Namespace) -> bool:
+    """Whether `strided_view` can show overlapping windows without a copy."""
+    return is_numpy(xp) or is_cupy(xp) or is_torch(xp)
+
+
+def strided_view(
+    x: Array, shape: Shape, axes: Sequence[tuple[int, int]], *, xp: Namespace
+) -> Array:
+    """A view of `shape` whose axis j walks x's axis `axes[j][0]` in steps of `axes[j][1]` cells."""
+    if is_torch(xp):
+        strides = x.stride()
+        steps = [strides[axis] * step for axis, step in axes]
+        return x.as_strided(shape, steps, x.storage_offset())
+    steps = [x.strides[axis] * step for axis, step in axes]
+    return _as_strided(xp)(x, shape, steps)
+
+
+@lru_cache
+def _as_strided(xp: Namespace) -> Callable[..., Array]:
+    if is_cupy(xp):
+        from cupy.lib.stride_tricks import as_strided
+    else:
+        from numpy.lib.stride_tricks import as_strided
+    return as_strided  # type: ignore[no-any-return]
+
+
+@lru_cache
+def has_out(xp: Namespace) -> bool:
+    """Whether `xp.matmul` and the like write into `out=`."""
+    return is_numpy(xp) or is_cupy(xp)
+
+
+def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
+    """X with a value added to one of its slices, written in place where the library can."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[index].add(value)
+    x[index] += value
+    return x
+
+
+def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
+    """X with one of its slices replaced, written in place where the library can."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[index].set(value)
+    x[index] = value
+    return x
+
+
+def in_order(x: Array, *, xp: Namespace) -> Array:
+    """A copy that lies in row-major order, which `asarray` does not promise: it keeps a view's."""
+    if is_traced(xp):
+        return x
+    y = xp.empty(x.shape, dtype=x.dtype, device=device(x))
+    return set_at(y, (...,), x, xp=xp)
+
+
+def combine_at(
+    x: Array, index: Index, operation: Callable[..., Array], *values: Array, xp: Namespace
+) -> Array:
+    """X with one of its slices replaced by `operation(*values)`, without a temporary if possible.
+
+    One of the values may be that slice itself.
+    """
+    if has_out(xp):
+        operation(*values, out=x[index])
+        return x
+    return set_at(x, index, operation(*values), xp=xp)
+
+
+@lru_cache
+def scatters_in_order(xp: Namespace) -> bool:
+    """Whether `add_at_positions` is fast, and adds in the order given what names the same cell."""
+    return is_numpy(xp)
+
+
+def add_at_positions(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
+    """X, which is contiguous, with values added at flat positions, in place."""
+    flat = xp.reshape(x, (-1,), copy=False)
+    xp.add.at(flat, xp.reshape(positions, (-1,)), xp.reshape(values, (-1,)))
+    return x
+
+
+@lru_cache
+def has_minimum_at(xp: Namespace) -> bool:
+    """Whether `minimum_at` is there."""
+    return is_numpy(xp) or is_traced(xp) or is_torch(xp)
+
+
+def minimum_at(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
+    """X `(cells,)` with the least of its own and all values at each position, perhaps in place."""
+    if is_traced(xp):
+        return array_api_extra.at(x)[positions].min(values)
+    if is_torch(xp):
+        return x.scatter_reduce_(0, positions, values, "amin")
+    xp.minimum.at(x, positions, values)
+    return x
+
+
+def pad_constant(
+    x: Array, widths: Sequence[tuple[int, int]], value: Any, *, xp: Namespace
+) -> Array:
+    """X with constant cells before and after each axis."""
+    if is_traced(xp):
+        return array_api_extra.pad(x, widths, constant_values=value, xp=xp)
+    shape = tuple(n + sum(width) for n, width in zip(x.shape, widths, strict=True))
+    padded = xp.full(shape, value, dtype=x.dtype, device=device(x))
+    inner = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True))
+    padded[(*inner, ...)] = x
+    return padded
