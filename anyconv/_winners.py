@@ -15,7 +15,6 @@ from math import prod
 
 from anyconv._axis_reductions import of_cells
 from anyconv._axis_steps import Step, count
-from anyconv._axis_windows import AxisWindows
 from anyconv._namespace import (
     add_at_positions,
     combine_at,
@@ -105,7 +104,8 @@ def first_max_gradient(
         dx = gradient_room(dy, axis, windows, out, xp=xp)
         for step in windows.steps:
             at = along(axis, step.outputs)
-            won = tap[at] == _taps_under(step, windows, axis, x, tap.dtype, xp=xp)
+            taps = _taps_of(step, axis, x, tap.dtype, xp=xp) if windows.by_window else step.tap
+            won = tap[at] == taps
             to = along(axis, step.cells)
             dx = hand_down(dx, to, dy[at], won, alone=step.alone, xp=xp)
         dy = dx
@@ -126,7 +126,7 @@ def _scores(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
             at, to = along(axis, step.outputs), along(axis, step.cells)
             if before is None and step.tap == windows.most_taps - 1 and not step.opens:
                 continue  # the last tap has won where no other has
-            taps = _taps_under(step, windows, axis, x, dtype, xp=xp)
+            taps = _taps_of(step, axis, x, dtype, xp=xp) if windows.by_window else step.tap
             won = xp.astype(wins(cells[to], maximum[at], has_nan=has_nan), dtype)
             won *= (windows.most_taps - 1 if before is None else before[to]) - taps
             if windows.by_window:
@@ -141,12 +141,8 @@ def _scores(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
     return stages
 
 
-def _taps_under(
-    step: Step, windows: AxisWindows, axis: int, x: Array, dtype: DType, *, xp: Namespace
-) -> Array | int:
-    """The tap of a step, or its taps along their axis."""
-    if not windows.by_window:
-        return step.tap
+def _taps_of(step: Step, axis: int, x: Array, dtype: DType, *, xp: Namespace) -> Array:
+    """The taps of a step that is a window, along its axis."""
     taps = xp.arange(step.tap, step.tap + count(step.cells), dtype=dtype, device=device(x))
     return xp.reshape(taps, only_along(axis, x.ndim - 2))
 
