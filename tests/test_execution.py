@@ -266,3 +266,12 @@ def test_half_precision_is_multiplied_as_it_is_where_a_product_alone_sums_it(
     }[operation]
     wanted = call(*(array.astype(np.float64) for array in (x, w, dy)))
     assert relative_error(call(x, w, dy), wanted) < 4e-4  # of half precision, a rounding or so
+
+
+@pytest.mark.usefixtures("half_products")
+def test_a_bias_is_added_to_sums_that_are_not_yet_rounded():
+    """2048 + 1 is 2048 in half precision, 2048 + 1 + 1 is 2050."""
+    x = np.asarray([[1.0], [2048.0]], dtype=np.float16)
+    w, b = np.ones((2, 1, 1), dtype=np.float16), np.ones(1, dtype=np.float16)
+    assert anyconv.conv_forward(x, w, algorithm="gemm").item() == 2048
+    assert anyconv.conv_forward(x, w, b, algorithm="gemm").item() == 2050

@@ -117,9 +117,14 @@ def test_shapes_of_windows(np_backend):
 
 
 @pytest.mark.parametrize("size", [4, 40])  # zeros in all of it first, or in its margins alone
-def test_a_slab_holds_zeros_where_it_leaves_the_array(xp, size):
+def test_a_slab_holds_zeros_where_it_leaves_the_array(xp, size, monkeypatch):
     if xp.lazy:
         pytest.skip("its blocks are NumPy's")
+
+    def empty(shape, **kind):  # memory that is new may hold zeros by chance
+        return xp.namespace.full(shape, 7, **kind)
+
+    monkeypatch.setattr(xp.namespace, "empty", empty)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, size, size, 16))
     around = np.pad(x, ((0, 0), (9, 9), (9, 9), (0, 0)))
