@@ -263,6 +263,6 @@ def padding_segments(size: int, before: int, after: int, mode: str) -> tuple[Seg
     return tuple(run for run in runs if run.count)
 
 
-def adaptive_windows(size: int, windows: int) -> tuple[tuple[int, int], ...]:
-    """The windows `[floor(j*size/windows), ceil((j+1)*size/windows))` of adaptive pooling."""
-    return tuple((j * size // windows, -(-(j + 1) * size // windows)) for j in range(windows))
+def adaptive_window(size: int, windows: int, index: int) -> tuple[int, int]:
+    """One window `[floor(j*size/windows), ceil((j+1)*size/windows))` of adaptive pooling."""
+    return index * size // windows, -(-(index + 1) * size // windows)

@@ -12,7 +12,7 @@ from math import gcd
 
 from anyconv._axis_steps import Step, steps_by_cell, steps_by_tap
 from anyconv._axis_windows import MANY_TAPS, AxisWindows, clipped
-from anyconv._geometry import WindowGeometry, effective_kernel_size
+from anyconv._geometry import WindowGeometry, adaptive_window, effective_kernel_size
 
 # Adaptive windows of no more cells together are taken cell by cell.
 FEW_CELLS = 64
@@ -110,10 +110,8 @@ class AdaptiveWindows(AxisWindows):
 
     def window(self, output: int) -> range:
         """The cells of one window."""
-        j, cells, windows = output + self.skipped, self.cells, self.windows
-        return range(
-            j * cells // windows - self.offset, -(-(j + 1) * cells // windows) - self.offset
-        )
+        start, stop = adaptive_window(self.cells, self.windows, output + self.skipped)
+        return range(start - self.offset, stop - self.offset)
 
     def within(self, low: int, high: int) -> range:
         """The outputs whose windows leave the cells `low:high` nowhere: of the axis, all."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyconv._axis_windows import MANY_TAPS, AxisWindows
-from anyconv._geometry import WindowGeometry, adaptive_windows, output_size
+from anyconv._geometry import WindowGeometry, adaptive_window, output_size
 from anyconv._pooling_axes import FEW_CELLS, adaptive, regular
 
 
@@ -19,7 +19,7 @@ def axes(draw) -> tuple[AxisWindows, list[list[int]]]:
         size += draw(st.sampled_from([0, 2 * FEW_CELLS]))
         outputs = draw(st.integers(1, 15))
         (axis,) = adaptive((size,), (outputs,))
-        return axis, [list(range(*window)) for window in adaptive_windows(size, outputs)]
+        return axis, [list(range(*adaptive_window(size, outputs, j))) for j in range(outputs)]
     stride, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     kernel = draw(st.integers(1, 5) | st.integers(MANY_TAPS, MANY_TAPS + 2))  # short and long
     before, after = draw(st.integers(0, 6)), draw(st.integers(0, 6))
