@@ -7,7 +7,7 @@ from anyconv._algorithms import Algorithm, DepthwiseTaps, ThinFft, Tiled
 from anyconv._geometry import Problem
 from anyconv._options import Options
 from anyconv._traits import Traits
-from anyconv._typing import Operation
+from anyconv._typing import Operation, Shape
 
 # What one worker's block may hold on the CPU: windows about as much as stays in the core's own
 # cache, tiles, which are touched more often than they are fetched, as much as in the shared one.
@@ -21,6 +21,11 @@ FEWEST_TILES = 32
 MOST_SUMMED_ROWS = 4096
 # Below this many multiply-adds a call is cheaper than handing it to another thread.
 WORTH_A_WORKER = 3 * 2**21
+# Prepared weights larger than this are prepared a few output channels at a time, by all workers,
+# where a shared cache holds all data meanwhile, or they are the larger part.
+WORTH_PARTS = 2**22
+SHARED_CACHE = 2**24
+PART_COLUMNS = 64
 
 
 class WorkspaceError(ValueError):
@@ -33,7 +38,7 @@ class WorkspaceError(ValueError):
 
 class Blocks(NamedTuple):
     """The algorithm for one block, the images in it, and into how many parts channels are cut;
-    the workers, and the bytes that all hold.
+    the workers, and the bytes that all hold; whether the data of all blocks is prepared first.
     """
 
     template: Algorithm
@@ -41,6 +46,7 @@ class Blocks(NamedTuple):
     parts: int
     workers: int
     workspace: int
+    holds_data: bool = False
 
 
 def size_blocks(
@@ -51,6 +57,75 @@ def size_blocks(
     limits: Options,
 ) -> Blocks:
     """The largest blocks within the limits that a cache holds."""
+    blocks = _size_held_blocks(problem, operation, chosen, traits, limits)
+    return blocks or _size_passing_blocks(problem, operation, chosen, traits, limits)
+
+
+def _size_held_blocks(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> Blocks | None:
+    """Blocks whose data is all prepared before any weights are, if that is better and fits."""
+    if operation == "input" or traits.runs != "workers":
+        return None
+    images, box, workers = max(problem.images, 1), problem.geometry.output, limits.workers
+    c, k, size = problem.in_channels, problem.out_channels, traits.product_bytes
+    template = chosen.create(problem, box, traits)
+    held = template.held(images, c)
+    if held is None:
+        return None
+    held += (operation == "weight") * (template.held(images, k) or 0)
+    weights = template.weight_elements(c, k)
+    least = WORTH_PARTS * (3 if operation == "weight" else 1)
+    if weights * size < least or held * size > max(SHARED_CACHE, weights * size):
+        return None
+    parts = min(-(-k // (PART_COLUMNS * workers)) * workers, k)
+    columns = -(-k // parts)
+    part = template.weight_elements(c, columns)
+    while True:
+        slabs = 2 if size != traits.element_bytes else 1  # before and after they are widened
+        block = slabs * images * prod(template.reach) * c + template.workspace(images, c, 0)
+        outputs = images * prod(template.windows.output) * columns
+        if operation == "weight":
+            block += images * prod(template.windows.output) * k + template.workspace(images, 0, k)
+            passing = 3 * part + 2 * (template.held(images, columns) or 0) * traits.is_complex
+        else:
+            passing = part + max(part, template.workspace(images, 0, columns) + outputs)
+        workspace = (held + workers * max(block, passing)) * size
+        is_cut = count_blocks(problem, template, images) >= workers
+        fits = operation == "weight" or (template.held(images, c) or 0) * size <= CACHED_BYTES
+        if workspace <= limits.workspace_bytes and is_cut and (fits or _is_small(template, images)):
+            return Blocks(template, images, parts, workers, workspace, True)
+        smaller = _smaller(template, images)
+        if smaller is None:
+            return None
+        images, box = smaller
+        template = chosen.create(problem, box, traits)
+
+
+def _smaller(template: Algorithm, images: int) -> tuple[int, Shape] | None:
+    """The images and outputs of the next smaller block: fewer images, then fewer rows."""
+    box = template.windows.output
+    if images > 1:
+        return -(-images // 2), box
+    for axis, (size, grain) in enumerate(zip(box, template.grain, strict=True)):
+        smaller = -(-size // (2 * grain)) * grain
+        if smaller < size:
+            return images, (*box[:axis], smaller, *box[axis + 1 :])
+    return None
+
+
+def _size_passing_blocks(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> Blocks:
+    """Blocks by each of which all prepared weights pass, one block after the other."""
     images, box = max(problem.images, 1), problem.geometry.output
     workers = 1
     if traits.runs == "workers" and problem.multiply_adds >= WORTH_A_WORKER:
@@ -79,14 +154,9 @@ def size_blocks(
             fits = _fits_cache(template, images, block, fixed) and exact
             if _is_small(template, images) or (fits and count * parts >= workers):
                 break
-        smaller = tuple(
-            -(-size // (2 * grain)) * grain for size, grain in zip(box, template.grain, strict=True)
-        )
-        axis = next((a for a, (s, b) in enumerate(zip(smaller, box, strict=True)) if s < b), None)
-        if images > 1:
-            images = -(-images // 2)
-        elif axis is not None:
-            box = (*box[:axis], smaller[axis], *box[axis + 1 :])
+        smaller = _smaller(template, images)
+        if smaller is not None:
+            images, box = smaller
         elif workspace <= limits.workspace_bytes:
             break
         elif workers > 1:

@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from anyconv._arguments import check_shape, known_shape
+from anyconv._blas import single_threaded_products
 from anyconv._conv_arguments import ConvCall
-from anyconv._execute import over_batch, run_forward, run_input_gradient, run_weight_gradient
+from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
 from anyconv._layout import (
     from_canonical,
     to_canonical,
     weight_from_canonical,
     weight_to_canonical,
 )
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import accumulator, device, is_lazy_blocks, is_numpy
 from anyconv._options import current_options
 from anyconv._padded import (
@@ -24,7 +26,6 @@ from anyconv._plan import Plan
 from anyconv._planner import check_algorithm
 from anyconv._traits import traits_of
 from anyconv._typing import Array, Namespace, Operation, Shape
-from anyconv._workers import single_threaded_products
 
 # So many rows are summed in single precision without a loss that matters.
 EXACT_ROWS = 1024

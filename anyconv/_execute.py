@@ -1,31 +1,20 @@
-"""Carry out a plan: the only loop over blocks.
+"""Carry out a plan, block by block.
 
 Arrays are canonical: `x (n, *spatial, c_in)`, `w (*kernel, c_in / groups, c_out)`, `y (n, *output,
 c_out)`. Blocks write disjoint parts of an output; shares of a sum are added in order, so results
 are equal from run to run.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Protocol, Self
+from collections.abc import Sequence
 
 from anyconv._algorithms._bilinear import conjugate
+from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
 from anyconv._geometry import Problem
-from anyconv._namespace import (
-    accumulator,
-    add_at,
-    array_namespace,
-    device,
-    has_out,
-    is_lazy_blocks,
-    is_traced,
-    map_batch,
-    set_at,
-)
-from anyconv._options import options
+from anyconv._held_data import write_outputs, write_weight_gradient
+from anyconv._namespace import accumulator, device, has_out, is_traced, set_at
 from anyconv._plan import Block, PhasePlan, Plan
-from anyconv._typing import Array, DType, Index, Namespace, Shape
-from anyconv._windows import add_slab, slab
+from anyconv._typing import Array, DType, Index, Namespace
+from anyconv._windows import add_slab
 from anyconv._workers import share
 
 
@@ -52,43 +41,38 @@ def run_forward(
         b = None if b is None else outer.bias(b, xp=xp)
         y = run_forward(inner, x, w, b, xp=xp)
         return outer.output(y, xp=xp)
-    p, dtype = plan.problem, _product_dtype(plan, x.dtype, xp=xp)
+    dtype = product_dtype(plan, x.dtype, xp=xp)
     if b is not None:
         dtype = accumulator(xp, x.dtype)  # a bias is added to sums that are not yet rounded
-    weights = _prepared(plan, _as(w, dtype, xp=xp), is_turned=is_turned, xp=xp)
-    bias = None if b is None else _as(b, dtype, xp=xp)
+    bias = None if b is None else as_dtype(b, dtype, xp=xp)
     if is_traced(xp):
-        (block,) = plan.blocks
-        return _as(_outputs(block, x, weights[0], bias, dtype, xp=xp), x.dtype, xp=xp)
-    shape = (p.images, *p.geometry.output, p.out_channels)
+        (block,), (channels,) = plan.blocks, plan.channels
+        weights = prepared(plan, w, channels, dtype, is_turned=is_turned, xp=xp)
+        return as_dtype(_outputs(block, x, weights, bias, dtype, xp=xp), x.dtype, xp=xp)
+    y = _empty_outputs(plan, x, channels_first=channels_first, xp=xp) if out is None else out
+    if plan.holds_data:
+        write_outputs(plan, x, w, bias, y, dtype, is_turned=is_turned, xp=xp)
+        return y
+    parts = [prepared(plan, w, c, dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
     in_place = plan.writes_in_place and has_out(xp) and out is None and dtype == x.dtype
-    if out is not None:
-        y = out
-    elif channels_first and plan.template.lies_channels_first:
-        y = xp.empty((shape[0], shape[-1], *shape[1:-1]), dtype=x.dtype, device=device(x))
-        y = xp.moveaxis(y, 1, -1)
-    else:
-        y = xp.empty(shape, dtype=x.dtype, device=device(x))
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
             if in_place:
-                _write_outputs(block, x, weights[block.part], bias, y, dtype, xp=xp)
+                _write_outputs(block, x, parts[block.part], bias, y, dtype, xp=xp)
             else:
-                y[block.outputs] = _outputs(block, x, weights[block.part], bias, dtype, xp=xp)
+                y[block.outputs] = _outputs(block, x, parts[block.part], bias, dtype, xp=xp)
 
     share(work, plan.blocks, plan.workers)
     return y
 
 
-def _prepared(
-    plan: Plan, w: Array, *, is_turned: bool = False, xp: Namespace
-) -> list[Sequence[Array]]:
-    """The prepared weights of each part of the output channels."""
-    template = plan.template
-    if is_turned:
-        return [template.turned_weight(w[..., part, :], xp=xp) for part in plan.channels]
-    return [template.weight(w[..., part], xp=xp) for part in plan.channels]
+def _empty_outputs(plan: Plan, x: Array, *, channels_first: bool, xp: Namespace) -> Array:
+    """The canonical y, yet to be written, which may lie in memory with its channels first."""
+    n, sizes, k = plan.problem.images, plan.problem.geometry.output, plan.problem.out_channels
+    if channels_first and plan.template.lies_channels_first:
+        return xp.moveaxis(xp.empty((n, k, *sizes), dtype=x.dtype, device=device(x)), 1, -1)
+    return xp.empty((n, *sizes, k), dtype=x.dtype, device=device(x))
 
 
 def _write_outputs(
@@ -103,7 +87,7 @@ def _write_outputs(
 ) -> None:
     """The outputs of one block, straight into y where they belong."""
     target = y[block.outputs]
-    block.algorithm.forward_into(target, _inputs(block, x, dtype, xp=xp), weights, xp=xp)
+    block.algorithm.forward_into(target, inputs(block, x, dtype, xp=xp), weights, xp=xp)
     if bias is not None:
         xp.add(target, bias[block.outputs[-1]], out=target)
 
@@ -118,7 +102,7 @@ def _outputs(
     xp: Namespace,
 ) -> Array:
     """The outputs of one block."""
-    y = block.algorithm.forward(_inputs(block, x, dtype, xp=xp), weights, xp=xp)
+    y = block.algorithm.forward(inputs(block, x, dtype, xp=xp), weights, xp=xp)
     return y if bias is None else y + bias[block.outputs[-1]]
 
 
@@ -130,7 +114,7 @@ def run_input_gradient(
         outer, inner = plan.inner.rewriting, plan.inner.plan
         dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
         return outer.data_adjoint(run_input_gradient(inner, dy, w, xp=xp), xp=xp)
-    p, dtype = plan.problem, _product_dtype(plan, dy.dtype, xp=xp)
+    p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
@@ -152,13 +136,13 @@ def run_input_gradient(
             dx = set_at(dx, cells, part, xp=xp)
             del part  # before the next one is made
         return dx
-    weights = _prepared(plan, _as(w, dtype, xp=xp), xp=xp)
+    parts = [prepared(plan, w, channels, dtype, xp=xp) for channels in plan.channels]
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
 
     def work(blocks: Sequence[Block]) -> Array:
         (block,) = blocks
-        part = _as(dy[block.outputs], dtype, xp=xp)
-        return block.algorithm.input_gradient(part, weights[block.part], xp=xp)
+        part = as_dtype(dy[block.outputs], dtype, xp=xp)
+        return block.algorithm.input_gradient(part, parts[block.part], xp=xp)
 
     # Slabs overlap, so they are added one by one, in order.
     for start in range(0, len(plan.blocks), plan.workers):
@@ -166,7 +150,7 @@ def run_input_gradient(
         slabs = share(work, blocks, plan.workers)
         for block in blocks:
             dx = add_slab(dx, slabs.pop(0), block.images, block.slab, xp=xp)
-    return _as(dx, dy.dtype, xp=xp)
+    return as_dtype(dx, dy.dtype, xp=xp)
 
 
 def _run_phase(
@@ -206,90 +190,27 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         outer, inner = plan.inner.rewriting, plan.inner.plan
         dy, x = outer.output_adjoint(dy, xp=xp), outer.data(x, xp=xp)
         return outer.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
-    p, dtype = plan.problem, _product_dtype(plan, dy.dtype, xp=xp)
+    p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
     if not plan.blocks:
         shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)
         return xp.zeros(shape, dtype=dy.dtype, device=device(dy))
 
+    if plan.holds_data:
+        shape = (*p.geometry.kernel, p.in_channels, p.out_channels)
+        dw = xp.empty(shape, dtype=dy.dtype, device=device(dy))
+        write_weight_gradient(plan, dy, x, dw, dtype, xp=xp)
+        return dw
+
     def work(blocks: Sequence[Block]) -> list[Array]:
         total: list[Array] = []
         for block in blocks:
-            part = _as(dy[block.outputs], dtype, xp=xp)
-            terms = block.algorithm.weight_gradient(part, _inputs(block, x, dtype, xp=xp), xp=xp)
-            total = _sum(total, terms, xp=xp)
+            part = as_dtype(dy[block.outputs], dtype, xp=xp)
+            terms = block.algorithm.weight_gradient(part, inputs(block, x, dtype, xp=xp), xp=xp)
+            total = summed(total, terms, xp=xp)
             del part, terms  # before the next block's are made
         return total
 
     total: list[Array] = []
     for terms in share(work, plan.blocks, plan.workers):
-        total = _sum(total, terms, xp=xp)
-    return _as(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)
-
-
-def _sum(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array]:
-    if not total:
-        return terms
-    return [add_at(t, (...,), term, xp=xp) for t, term in zip(total, terms, strict=True)]
-
-
-def _inputs(block: Block, x: Array, dtype: DType, *, xp: Namespace) -> Array:
-    """The slab of one block, ready to be multiplied."""
-    return _as(slab(x, block.images, block.slab, xp=xp), dtype, xp=xp)
-
-
-def _product_dtype(plan: Plan, dtype: DType, *, xp: Namespace) -> DType:
-    """The dtype that blocks are multiplied in."""
-    return dtype if plan.multiplies_as_given else accumulator(xp, dtype)
-
-
-def _as(x: Array, dtype: object, *, xp: Namespace) -> Array:
-    return x if x.dtype == dtype else xp.astype(x, dtype)
-
-
-class Call(Protocol):
-    """A checked call whose batch may be cut."""
-
-    @property
-    def batch(self) -> Shape:
-        """The batch axes."""
-
-    def rebatched(self, batch: Shape) -> Self:
-        """The same call on another batch."""
-
-
-def over_batch(
-    kernel: Callable[..., Array],
-    call: Call,
-    batched: Sequence[Array],
-    whole: Sequence[Array],
-    shape: Shape,
-    *,
-    summed: bool = False,
-    dtype: DType | None = None,
-    xp: Namespace,
-) -> Array:
-    """A kernel on eager arrays; on lazy ones the same kernel on each block of the batch, later."""
-    if not is_lazy_blocks(xp):
-        return kernel(call, *batched, *whole, xp=xp)
-    batch_axes, dtype = len(call.batch), dtype or batched[0].dtype
-    wide = accumulator(xp, dtype) if summed else dtype  # what shares of a sum are kept in
-    y = map_batch(
-        partial(_on_block, kernel, call, wide if wide != dtype else None),
-        batched,
-        whole,
-        batch_axes=batch_axes,
-        result=shape if summed else shape[batch_axes:],
-        dtype=wide,
-        summed=summed,
-    )
-    return _as(y, dtype, xp=xp)
-
-
-def _on_block(
-    kernel: Callable[..., Array], call: Call, dtype: DType | None, *arrays: Array
-) -> Array:
-    """The kernel on one block, in one thread: the blocks are what runs side by side."""
-    batch, xp = tuple(arrays[0].shape[: len(call.batch)]), array_namespace(x=arrays[0])
-    given = arrays if dtype is None else [_as(array, dtype, xp=xp) for array in arrays]
-    with options(workers=1):
-        return kernel(call.rebatched(batch), *given, xp=xp)
+        total = summed(total, terms, xp=xp)
+    return as_dtype(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)

@@ -21,7 +21,7 @@ class Block(NamedTuple):
     """A box of outputs and the slab of inputs under it, a convolution without padding.
 
     `outputs` indexes y, `images` and `slab` the cells of x, which may lie outside it; `part` is the
-    place of its output channels among `Plan.channels`.
+    place of its output channels among `Plan.channels`, unless all data is held and it has all.
     """
 
     algorithm: Algorithm
@@ -65,6 +65,9 @@ class Plan:
         The bytes held at once beyond inputs and result, at most.
     nanoseconds : float
         What the planner thinks that it takes.
+    holds_data : bool
+        Whether the data of all blocks is prepared first, and the weights then, of a few output
+        channels at a time.
     """
 
     problem: Problem
@@ -77,6 +80,7 @@ class Plan:
     reason: str
     nanoseconds: float
     parts: int = 1
+    holds_data: bool = False
     rewritten: tuple[PhasePlan, ...] = ()
     inner: InnerPlan | None = None
     turns: tuple["Plan", ...] = ()  # of images that are padded in turn
@@ -115,8 +119,9 @@ class Plan:
         if self.traits.runs == "traced":
             images = ((0, self.problem.images),)
         boxes = tuple(product(*map(_cut, geometry.output, self.template.windows.output)))
-        parts = range(len(self.channels))
-        return tuple(self._block(*place) for place in product(parts, images, boxes))
+        parts = (slice(None),) if self.holds_data else self.channels
+        places = product(enumerate(parts), images, boxes)
+        return tuple(self._block(part, channels, *rest) for (part, channels), *rest in places)
 
     @cached_property
     def channels(self) -> tuple[slice, ...]:
@@ -124,7 +129,7 @@ class Plan:
         size = self.problem.out_channels
         return tuple(slice(*bounds) for bounds in _cut(size, -(-size // self.parts)))
 
-    def _block(self, part: int, images: tuple[int, int], box: Pairs) -> Block:
+    def _block(self, part: int, channels: slice, images: tuple[int, int], box: Pairs) -> Block:
         geometry = self.problem.geometry
         algorithm = self.template.resized(tuple(stop - start for start, stop in box))
         starts = (
@@ -135,7 +140,7 @@ class Plan:
         )
         slab = tuple((start, start + n) for start, n in zip(starts, algorithm.reach, strict=True))
         rows = slice(*images)
-        outputs = (rows, *(slice(*bounds) for bounds in box), self.channels[part])
+        outputs = (rows, *(slice(*bounds) for bounds in box), channels)
         return Block(algorithm, outputs, part, rows, slab)
 
     @property
@@ -185,7 +190,9 @@ class Plan:
     def __str__(self) -> str:
         """A small table."""
         p = self.problem
-        calls = sum(len(leaf.blocks) for leaf in self.leaves)
+        calls = sum(
+            len(leaf.blocks) * (leaf.parts if leaf.holds_data else 1) for leaf in self.leaves
+        )
         rows = {
             "operation": self.operation,
             "algorithm": f"{self.algorithm} ({self.reason})",

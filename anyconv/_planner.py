@@ -11,6 +11,7 @@ from itertools import product
 from math import inf, prod
 
 from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
+from anyconv._blas import has_wide_products
 from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
 from anyconv._costs import CPU, GPU, WIDE_CPU, Cost, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
@@ -19,7 +20,6 @@ from anyconv._plan import InnerPlan, PhasePlan, Plan
 from anyconv._rewritings import Rewriting, rewritings_of
 from anyconv._traits import Traits
 from anyconv._typing import Operation
-from anyconv._workers import has_wide_products
 
 # How many products of half precision a GPU's matrix cores make while it makes one in single.
 HALF_SPEED = 8
@@ -77,20 +77,19 @@ def _plan_as_it_stands(
             rewritten = _rewritten(problem, traits, steps, held)
             if rewritten.nanoseconds <= nanoseconds:
                 return rewritten
-    template, images, parts, workers, workspace = size_blocks(
-        problem, operation, chosen, traits, limits
-    )
+    blocks = size_blocks(problem, operation, chosen, traits, limits)
     return Plan(
         problem,
         operation,
         traits,
-        template,
-        images,
-        workers,
-        workspace,
+        blocks.template,
+        blocks.images,
+        blocks.workers,
+        blocks.workspace,
         reason,
         nanoseconds,
-        parts,
+        blocks.parts,
+        blocks.holds_data,
     )
 
 
@@ -138,10 +137,13 @@ def _estimate(
         cost += whole.folding(images, c)
     elif traits.sums_half_in_single and template.is_one_product:
         cost = cost._replace(multiplies=cost.multiplies / HALF_SPEED)
-    count = count_blocks(problem, template, blocks.images) * blocks.parts
+    count = count_blocks(problem, template, blocks.images)
+    count *= 1 if blocks.holds_data else blocks.parts
     # All weights pass by with each block; a sum of them is read and written too.
-    weights = template.weight_elements(c, k) * count * (3 if operation == "weight" else 1)
-    cost = cost._replace(elements=cost.elements + weights, calls=cost.calls * count)
+    passing = template.weight_elements(c, k) * count * (3 if operation == "weight" else 1)
+    if blocks.holds_data and operation == "forward":  # but all data with each part of the weights
+        passing = blocks.parts * (template.held(images, c) or 0)
+    cost = cost._replace(elements=cost.elements + passing, calls=cost.calls * count)
     time = _rates(traits).nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
     return time / min(blocks.workers, count)
 

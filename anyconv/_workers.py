@@ -3,80 +3,17 @@
 import ctypes
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController
+from anyconv._blas import single_threaded_products
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class _SingleThreadedProducts:
-    """Keeps NumPy's matrix product to one thread while any call needs it so.
-
-    Not only beside workers: a product that wakes OpenBLAS's own threads leaves them spinning for a
-    while, on cores that the workers of this call and the next would have had.
-
-    The limit belongs to the process. Calls in several threads overlap, so the first to come sets it
-    and the last to leave restores what was found.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls = 0
-        self._limiter: Any = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            self._calls += 1
-            if self._calls == 1:
-                self._limiter = _controller().limit(limits=1, user_api="blas")
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._calls -= 1
-                if self._calls == 0:
-                    self._limiter.restore_original_limits()
-
-
-single_threaded_products = _SingleThreadedProducts()
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    # Making one scans every library of the process, so one is kept.
-    return ThreadpoolController()
-
-
-# The names that OpenBLAS gives to its kernels with vectors of 512 bits.
-_WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
-
-
-@cache
-def has_wide_products() -> bool:
-    """Whether NumPy's matrix product uses vectors of 512 bits, each in one step."""
-    kernels = {found.get("architecture") for found in _controller().info()}
-    return bool(kernels & _WIDE_KERNELS) and not _halves_wide_vectors()
-
-
-def _halves_wide_vectors() -> bool:
-    """Whether the processor is of AMD's family 25, which takes such vectors in two halves."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    about = dict(part.split(":", 1) for part in lines if ":" in part)
-    words = {name.strip(): value.strip() for name, value in about.items()}
-    return (words.get("vendor_id"), words.get("cpu family")) == ("AuthenticAMD", "25")
 
 
 # The largest block from which the C library of Linux still learns.

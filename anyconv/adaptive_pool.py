@@ -5,7 +5,7 @@ from functools import partial
 
 from anyconv._arguments import check_floating, check_ordered, known_shape
 from anyconv._checks import shape
-from anyconv._execute import over_batch
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._pool_arguments import adaptive_call, check_dy
 from anyconv._typing import Array, Ints, Layout

@@ -5,8 +5,8 @@ from functools import partial
 
 from anyconv._arguments import check_floating, known_shape
 from anyconv._checks import boolean, shape
-from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, device, divide
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, window_counts, window_sum, window_sum_adjoint

@@ -6,8 +6,8 @@ from typing import Any
 
 from anyconv._arguments import check_real_floating, known_shape
 from anyconv._checks import number
-from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, window_sum, window_sum_adjoint

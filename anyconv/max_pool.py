@@ -5,8 +5,8 @@ from math import prod
 
 from anyconv._arguments import check_ordered, check_real_floating, known_shape
 from anyconv._checks import boolean, choice
-from anyconv._execute import over_batch
 from anyconv._images import pooled, unpooled
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, index_dtype, scatters_in_order
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, max_gradient, window_max

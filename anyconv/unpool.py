@@ -6,8 +6,8 @@ from math import prod
 
 from anyconv._arguments import LAYOUTS, check_shape, check_sizes, known_shape, numbers, per_axis
 from anyconv._checks import choice
-from anyconv._execute import over_batch
 from anyconv._layout import split_shape
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import (
     array_namespace,
     check_devices,

@@ -18,9 +18,9 @@ from anyconv._arguments import (
     per_axis,
 )
 from anyconv._checks import choice, shape
-from anyconv._execute import over_batch
 from anyconv._geometry import Pairs, WindowGeometry
 from anyconv._layout import from_canonical, join_shape, split_shape, to_canonical
+from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, has_strided_views, item_bytes
 from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank, window_options
 from anyconv._turns import added_by_images, by_images

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Problem, Windows
-from anyconv._namespace import has_out, matmul
+from anyconv._namespace import has_out, in_order, is_worth_turning, matmul
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 
@@ -91,6 +91,13 @@ class Algorithm(ABC):
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The work on so many images, by products of so many rows."""
 
+    def held(self, images: int, channels: int) -> int | None:
+        """Elements of so many channels as they are multiplied; None if weights are as cheap.
+
+        Either side of the product, where it pays to have all of it before the weights are prepared.
+        """
+        return None
+
     def folding(self, images: int, in_channels: int) -> Cost:
         """What the adjoint in the input takes more than the map itself: windows are added back."""
         return fold_cost(self.windows, images, in_channels)
@@ -107,12 +114,15 @@ class Algorithm(ABC):
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """G: `(*kernel, c, groups * k)` to one `(..., c', k)` for each term."""
 
-    def turned_weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """`weight` of `(*kernel, k, c)` turned round to `(*kernel, c, k)`, of a single group.
 
         G treats each pair of channels alike, so its result is turned instead: a view that a matrix
-        product takes as it is.
+        product takes as it is, unless it is faster otherwise.
         """
+        columns, inner = w.shape[-2:]
+        if is_worth_turning(w, rows, inner, columns, xp=xp):
+            return self.weight(in_order(xp.matrix_transpose(w), xp=xp), xp=xp)
         return [xp.matrix_transpose(term) for term in self.weight(w, xp=xp)]
 
     @abstractmethod
@@ -146,11 +156,17 @@ class Algorithm(ABC):
 
     def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The outputs of one block, from its slab and the prepared weights."""
+        return self.outputs(self.data(x, xp=xp), weights, x.shape[0], xp=xp)
+
+    def outputs(
+        self, terms: Iterable[Array], weights: Sequence[Array], images: int, *, xp: Namespace
+    ) -> Array:
+        """The same from the slab's data, with the weights of all output channels or of some."""
         total = None
-        for data, weight in zip(self.data(x, xp=xp), weights, strict=True):
+        for data, weight in zip(terms, weights, strict=True):
             m = self.multiply(data, weight, xp=xp)
             total = m if total is None else _add(total, m, xp=xp)
-        return self.output(total, x.shape[0], xp=xp)
+        return self.output(total, images, xp=xp)
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, written into y, as `writes_into` allows."""

@@ -38,6 +38,17 @@ class Tiled(Algorithm):
         return Windows(size, step, (1,) * len(size), count)
 
     @property
+    @abstractmethod
+    def point_elements(self) -> int:
+        """The elements of one tile and channel where it is multiplied."""
+
+    def held(self, images: int, channels: int) -> int | None:
+        """The points of all tiles."""
+        if self.groups > 1 or self.is_elementwise:
+            return None
+        return images * prod(self.tiles.output) * self.point_elements * channels
+
+    @property
     def is_elementwise(self) -> bool:
         """Whether points are multiplied one by one, and few rows are as good as many."""
         return False

@@ -64,18 +64,22 @@ class Fft(Tiled):
         """The frequencies of one tile."""
         return prod(self.frequencies)
 
+    @property
+    def point_elements(self) -> int:
+        """A frequency of a real array has two parts."""
+        return self.points * (1 if self.is_complex else 2)
+
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The tiles and their spectra, once each before and after the products."""
         tiles = images * prod(self.tiles.output)
-        spectra = 2 * self.points * (1 if self.is_complex else 2)
+        spectra = 2 * self.point_elements
         data = prod(self.tiles.kernel) + spectra
         outputs = prod(self.sizes) + spectra + prod(self.tile)
         return tiles * (data * in_channels + outputs * out_channels)
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """One matrix for each frequency."""
-        parts = self.points * (1 if self.is_complex else 2)
-        return 2 * parts * in_channels * out_channels // self.groups
+        return 2 * self.point_elements * in_channels * out_channels // self.groups
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """A complex product for each frequency, and the transforms with their copies."""

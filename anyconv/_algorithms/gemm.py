@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
-from anyconv._namespace import matmul
+from anyconv._namespace import in_order, is_worth_turning, matmul
 from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
 
@@ -86,9 +86,11 @@ class Gemm(Algorithm):
         """One matrix a group, `(*kernel, c, g * k) -> (g, taps * c, k)`."""
         return (split_groups(w, self.groups, xp=xp),)
 
-    def turned_weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """The matrix of a turned weight, `(*kernel, k, c) -> (1, taps * c, k)`."""
-        rank = len(self.windows.kernel)
+        rank, columns = len(self.windows.kernel), w.shape[-2]
+        if is_worth_turning(w, rows, self.windows.taps * w.shape[-1], columns, xp=xp):
+            return self.weight(in_order(xp.matrix_transpose(w), xp=xp), xp=xp)
         w = xp.permute_dims(w, (rank, *range(rank), rank + 1))
         return (xp.matrix_transpose(xp.reshape(w, (1, w.shape[0], -1))),)
 

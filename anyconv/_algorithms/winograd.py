@@ -61,6 +61,11 @@ class Winograd(PointTiles):
         """The products of one tile."""
         return prod(self.tiles.kernel)
 
+    @property
+    def point_elements(self) -> int:
+        """One a product."""
+        return self.points
+
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The tiles and their points, once each before and after the products."""
         tiles = images * prod(self.tiles.output)

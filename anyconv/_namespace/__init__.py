@@ -44,6 +44,7 @@ from anyconv._namespace._places import (
 )
 from anyconv._namespace._products import (
     has_sums_of_products,
+    is_worth_turning,
     matmul,
     multiplies_half_in_float32,
     sum_of_products,
@@ -83,6 +84,7 @@ __all__ = [
     "is_lazy_blocks",
     "is_numpy",
     "is_traced",
+    "is_worth_turning",
     "item_bytes",
     "keep_where",
     "library_name",

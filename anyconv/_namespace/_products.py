@@ -6,7 +6,17 @@ from itertools import product
 from math import prod
 
 from anyconv._namespace._kinds import accumulator, is_cupy, is_kind, is_numpy
+from anyconv._namespace._pieces import (
+    MOST_UNPACKED,
+    THIN,
+    multiply_in_pieces,
+    pieces_of,
+)
 from anyconv._typing import Array, DType, Namespace
+
+# A factor that is turned round costs NumPy's product more than its copy does, if it is no longer
+# than this and so many rows are multiplied by it.
+MOST_TURNED, WORTH_TURNING = 512, 48
 
 
 @lru_cache
@@ -21,6 +31,8 @@ def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Ar
     CuPy copies a matrix that is transposed, unless there are but two axes. (With those it sums the
     product of two vectors in their own dtype, which half precision must not be.)
     """
+    if is_numpy(xp):
+        return _in_pieces(a, b, out=out, xp=xp)
     is_one = a.ndim == b.ndim and prod(a.shape[:-2]) == prod(b.shape[:-2]) == 1
     if is_cupy(xp) and is_one and a.shape[-2] * b.shape[-1] > 1:
         batch, given = a.shape[:-2], None
@@ -30,6 +42,24 @@ def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Ar
         product = xp.matmul(a, b) if given is None else xp.matmul(a, b, out=given)
         return xp.reshape(product, (*batch, *product.shape))
     return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+
+
+def _in_pieces(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array:
+    """NumPy's product of as many matrices in each, cut up where that is faster."""
+    (rows, inner), columns = a.shape[-2:], b.shape[-1]
+    is_small = rows * inner * columns <= MOST_UNPACKED
+    if is_small or a.dtype.kind != "f" or a.shape[:-2] != b.shape[:-2]:
+        return xp.matmul(a, b, out=out)
+    pieces = pieces_of(rows, inner, columns)
+    if pieces is None or any(m.strides[-1] != m.dtype.itemsize for m in (a, b)):
+        return xp.matmul(a, b, out=out)
+    return multiply_in_pieces(a, b, pieces, out=out, xp=xp)
+
+
+def is_worth_turning(b: Array, rows: int, inner: int, columns: int, *, xp: Namespace) -> bool:
+    """Whether to copy matrices `(columns, inner)` to be multiplied by, turned, from the right."""
+    fits = rows >= WORTH_TURNING and inner <= MOST_TURNED and columns <= THIN
+    return fits and is_numpy(xp) and b.dtype.kind == "f"
 
 
 @lru_cache
