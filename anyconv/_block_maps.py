@@ -33,10 +33,13 @@ def prepared(
     xp: Namespace,
 ) -> Sequence[Array]:
     """The prepared weights of some output channels, in the dtype that they multiply in."""
+    template = plan.template
     if is_turned:
         part = as_dtype(w[..., channels, :], dtype, xp=xp)
-        return plan.template.turned_weight(part, plan.template.rows(plan.images_per_block), xp=xp)
-    return plan.template.weight(as_dtype(w[..., channels], dtype, xp=xp), xp=xp)
+        weights = template.turned_weight(part, template.rows(plan.images_per_block), xp=xp)
+    else:
+        weights = template.weight(as_dtype(w[..., channels], dtype, xp=xp), xp=xp)
+    return template.factors(weights, xp=xp)
 
 
 def summed(total: list[Array], terms: list[Array], *, xp: Namespace) -> list[Array]:

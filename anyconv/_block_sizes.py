@@ -3,20 +3,12 @@
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm, DepthwiseTaps, ThinFft, Tiled
+from anyconv._algorithms import OWN_CACHE, Algorithm, ThinFft, Tiled
 from anyconv._geometry import Problem
 from anyconv._options import Options
 from anyconv._traits import Traits
 from anyconv._typing import Operation, Shape
 
-# What one worker's block may hold on the CPU: windows about as much as stays in the core's own
-# cache, tiles, which are touched more often than they are fetched, as much as in the shared one.
-# Elementwise products are short calls, for each of which the workers contend for Python's lock.
-CACHED_BYTES = 2**22
-CACHED_TILE_BYTES = 12 * 2**20
-# Fewer rows than this make a matrix product slow, however well they fit.
-FEWEST_ROWS = 128
-FEWEST_TILES = 32
 # A sum of so many rows, in single precision, is as exact as its terms; longer ones are cut.
 MOST_SUMMED_ROWS = 4096
 # Below this many multiply-adds a call is cheaper than handing it to another thread.
@@ -96,7 +88,7 @@ def _size_held_blocks(
             passing = part + max(part, template.workspace(images, 0, columns) + outputs)
         workspace = (held + workers * max(block, passing)) * size
         is_cut = count_blocks(problem, template, images) >= workers
-        fits = operation == "weight" or (template.held(images, c) or 0) * size <= CACHED_BYTES
+        fits = operation == "weight" or (template.held(images, c) or 0) * size <= OWN_CACHE
         if workspace <= limits.workspace_bytes and is_cut and (fits or _is_small(template, images)):
             return Blocks(template, images, parts, workers, workspace, True)
         smaller = _smaller(template, images)
@@ -151,7 +143,7 @@ def _size_passing_blocks(
             rows = images * prod(box)
             is_sum = operation == "weight" and not isinstance(template, Tiled)
             exact = not is_sum or rows <= MOST_SUMMED_ROWS
-            fits = _fits_cache(template, images, block, fixed) and exact
+            fits = template.fits_cache(images, block, fixed) and exact
             if _is_small(template, images) or (fits and count * parts >= workers):
                 break
         smaller = _smaller(template, images)
@@ -169,20 +161,7 @@ def _size_passing_blocks(
 
 def _is_small(template: Algorithm, images: int) -> bool:
     """Whether a block's matrix products have so few rows that fewer would make them slow."""
-    if isinstance(template, Tiled):
-        fewest = 1 if template.is_elementwise else FEWEST_TILES
-        return images * prod(template.tiles.output) <= fewest
-    return images * prod(template.windows.output) <= FEWEST_ROWS
-
-
-def _fits_cache(template: Algorithm, images: int, block: int, fixed: int) -> bool:
-    """Whether a cache holds a block, or it is no larger than the weights that it makes pass by."""
-    if isinstance(template, ThinFft):
-        return template.fits_cache(images)
-    if not isinstance(template, Tiled):
-        return block <= CACHED_BYTES * (4 if isinstance(template, DepthwiseTaps) else 1)
-    most = CACHED_BYTES if template.is_elementwise else max(CACHED_TILE_BYTES, fixed)
-    return block <= most
+    return template.rows(images) <= template.fewest_rows
 
 
 def _workspace(

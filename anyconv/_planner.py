@@ -44,7 +44,7 @@ def make_plan(
         other
         for rewriting in rewritings_of(problem, operation)
         if (other := _inner_plan(rewriting, operation, traits, limits))
-        and other.nanoseconds < rewriting.worth * plan.nanoseconds
+        and other.nanoseconds < rewriting.worth(plan.algorithm) * plan.nanoseconds
     ]
     if not others:
         return plan
@@ -54,7 +54,7 @@ def make_plan(
 
 def check_algorithm(problem: Problem, algorithm: str, traits: Traits) -> None:
     """Refuse a problem that an algorithm asked for by name cannot do."""
-    chosen = None if algorithm == "auto" else algorithm_named(algorithm, problem, traits)
+    chosen = None if algorithm == "auto" else algorithm_named(algorithm, problem, "forward", traits)
     refusal = chosen and chosen.refusal(problem)
     if refusal:
         raise ValueError(f"`algorithm` {algorithm!r} cannot do this convolution: {refusal}")
@@ -69,7 +69,7 @@ def _plan_as_it_stands(
 ) -> Plan:
     """The plan of a problem that is not rewritten before an algorithm is chosen."""
     name, reason, nanoseconds = _choose(problem, operation, algorithm, traits, limits)
-    chosen = algorithm_named(name, problem, traits)
+    chosen = algorithm_named(name, problem, operation, traits)
     if operation == "input":
         held = _held_by_phases(problem, traits)
         steps = _phase_plans(problem, algorithm, traits, limits, held)
@@ -98,13 +98,13 @@ def _choose(
 ) -> tuple[str, str, float]:
     """The algorithm's name, the reason for it, and the nanoseconds that it may take."""
     if algorithm != "auto":
-        chosen = algorithm_named(algorithm, problem, traits)
+        chosen = algorithm_named(algorithm, problem, operation, traits)
         check_algorithm(problem, algorithm, traits)
         return algorithm, "as asked", _estimate(problem, operation, chosen, traits, limits)
     times = {}
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
-        chosen = algorithm_named(name, problem, traits)
+        chosen = algorithm_named(name, problem, operation, traits)
         if chosen.refusal(problem) is None:
             times[name] = _estimate(problem, operation, chosen, traits, limits)
     name = min(times, key=lambda name: times[name])

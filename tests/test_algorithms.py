@@ -32,7 +32,7 @@ def made(name, kernel, output, *, stride=1, dilation=1, groups=1, c=2, k=3, is_c
     problem = Problem((2,), geometry, groups, groups * c, groups * k)
     dtype = "complex128" if is_complex else "float64"
     traits = traits_of_dtype(array_api_compat.numpy, np.dtype(dtype), None)
-    chosen = algorithm_named(name, problem, traits)
+    chosen = algorithm_named(name, problem, "forward", traits)
     assert chosen.refusal(problem) is None
     algorithm = chosen.create(problem, output, traits)
     return (
@@ -82,14 +82,15 @@ def pairing(name, shape, algorithm):
     Of the half spectrum of a real array each frequency stands for its conjugate too, but for those
     that are their own; so it counts twice (Parseval), and real parts are compared.
     """
-    if name != "fft" or algorithm.is_complex or algorithm.points not in (shape[0], shape[-1]):
+    if name != "fft" or algorithm.is_complex or algorithm.points not in shape:
         return inner
+    axis = next(axis for axis in (0, -1, 1) if shape[axis] == algorithm.points)
     *_, last = algorithm.sizes
     half = last // 2 + 1
     twice = np.array([1 + (0 < f < (last + 1) // 2) for f in range(half)])
     weights = np.broadcast_to(twice, (algorithm.points // half, half)).reshape(-1)
-    if shape[0] == algorithm.points:  # frequencies come first, or last
-        weights = weights.reshape(-1, *(1,) * (len(shape) - 1))
+    after = len(shape) - 1 - axis % len(shape)
+    weights = weights.reshape(-1, *(1,) * after)
     return lambda a, b: np.vdot(a, weights * b).real
 
 

@@ -24,6 +24,9 @@ from anyconv._namespace import has_out, in_order, is_worth_turning, matmul
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 
+# About as many bytes as a core of a CPU has in a cache of its own, or may have of a shared one.
+OWN_CACHE = 2**22
+
 
 @dataclass(frozen=True)
 class Algorithm(ABC):
@@ -74,6 +77,15 @@ class Algorithm(ABC):
         """The rows of the products of one block."""
         return images * prod(self.windows.output)
 
+    @property
+    def fewest_rows(self) -> int:
+        """With fewer rows than this a product is slow, however well a cache holds it."""
+        return 128
+
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
+        """Whether a cache holds a block of so many bytes, by which those of all weights pass."""
+        return block <= OWN_CACHE
+
     @classmethod
     def splits_channels(cls, problem: Problem) -> bool:
         """Whether a share of the output channels costs little more than its share of the work."""
@@ -113,6 +125,10 @@ class Algorithm(ABC):
     @abstractmethod
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """G: `(*kernel, c, groups * k)` to one `(..., c', k)` for each term."""
+
+    def factors(self, weights: Sequence[Array], *, xp: Namespace) -> Sequence[Array]:
+        """What `weight` gives, as `multiply` and its adjoint in the data want it."""
+        return weights
 
     def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """`weight` of `(*kernel, k, c)` turned round to `(*kernel, c, k)`, of a single group.

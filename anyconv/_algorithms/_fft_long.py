@@ -8,15 +8,11 @@ from collections.abc import Iterable, Sequence
 from math import prod, sqrt
 
 from anyconv._algorithms._bilinear import conjugate
-from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
-from anyconv._algorithms._fft_sizes import has_few
+from anyconv._algorithms._fft_axes import Cells, cells_of, spectrum
 from anyconv._algorithms.fft import Fft
-from anyconv._namespace import device, in_order, set_at
-from anyconv._typing import Array, Index, Namespace, Shape
+from anyconv._namespace import in_order
+from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
-
-# With fewer cells wanted than this part of all, their transform is worth taking axis by axis.
-FEW = 0.75
 
 
 class LongFft(Fft):
@@ -83,61 +79,14 @@ class LongFft(Fft):
         points = xp.permute_dims(points, (2, 1, 3, 0))
         return xp.reshape(points, (points.shape[0], -1, self.points))
 
-    def _spectrum(self, a: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+    def _spectrum(self, a: Array, cells: Cells, *, xp: Namespace) -> Array:
         """`(..., *cells)`, zero elsewhere, to `(..., points)`."""
-        rank, batch = len(cells), a.shape[: -len(cells)]
-        few = [self._are_few(*axis) for axis in zip(cells, self.sizes, strict=True)]
-        if not any(few):
-            transform = xp.fft.fftn if self.is_complex else xp.fft.rfftn
-            a = _spread(a, cells, self.sizes, xp=xp)
-            a = transform(a, axes=tuple(range(-rank, 0)), norm="ortho")
-            return xp.reshape(a, (*batch, self.points))
-        for axis in range(-1, -rank - 1, -1):
-            size, half = self.sizes[axis], axis == -1 and not self.is_complex
-            if few[axis]:
-                a = to_frequencies(a, axis, cells[axis], size, half=half, xp=xp)
-                continue
-            transform = xp.fft.rfft if half else xp.fft.fft
-            whole = tuple(slice(0, n, 1) for n in a.shape[a.ndim + axis + 1 :])
-            sizes = (size, *a.shape[a.ndim + axis + 1 :])
-            a = _spread(a, (cells[axis], *whole), sizes, xp=xp)
-            a = transform(a, axis=axis, norm="ortho")
-        return xp.reshape(a, (*batch, self.points))
+        first, half = a.ndim - len(cells), not self.is_complex
+        points = spectrum(a, first, cells, self.sizes, half=half, xp=xp)
+        return xp.reshape(points, (*points.shape[:first], self.points))
 
-    def _cells(self, points: Array, cells: tuple[slice, ...], *, xp: Namespace) -> Array:
+    def _cells(self, points: Array, cells: Cells, *, xp: Namespace) -> Array:
         """The inverse at some cells, `(..., points)` to `(..., *cells)`."""
-        rank = len(cells)
         a = xp.reshape(points, (*points.shape[:-1], *self.frequencies))
-        kept = prod(len(range(*c.indices(size))) for c, size in zip(cells, self.sizes, strict=True))
-        if kept >= FEW * prod(self.sizes):
-            last = xp.fft.ifftn if self.is_complex else xp.fft.irfftn
-            axes = tuple(range(-rank, 0))
-            return last(a, s=self.sizes, axes=axes, norm="ortho")[(..., *cells)]
-        for axis in range(-rank, 0):  # and what is not wanted is not taken along
-            size, half = self.sizes[axis], axis == -1 and not self.is_complex
-            if self._are_few(cells[axis], size):
-                a = from_frequencies(a, axis, cells[axis], size, half=half, xp=xp)
-                a = xp.real(a) if half else a
-            else:
-                inverse = xp.fft.irfft if half else xp.fft.ifft
-                a = inverse(a, n=size, axis=axis, norm="ortho")
-                a = a[(..., cells[axis], *(slice(None),) * (-1 - axis))]
-        return a
-
-    @staticmethod
-    def _are_few(cells: slice, size: int) -> bool:
-        """Whether a product with roots of unity is the better transform."""
-        return has_few(len(range(*cells.indices(size))), size)
-
-
-def _spread(a: Array, cells: tuple[slice, ...], sizes: Shape, *, xp: Namespace) -> Array:
-    """The last axes at their cells of `sizes`, zeros elsewhere; always a new array.
-
-    Libraries take up to twice as long for the transform of a view, or to pad what they transform;
-    and CuPy's cannot take a view that does not begin where a complex number may.
-    """
-    if a.shape[-len(cells) :] == sizes:
-        return in_order(a, xp=xp)
-    index: Index = (..., *cells)
-    shape = (*a.shape[: -len(cells)], *sizes)
-    return set_at(xp.zeros(shape, dtype=a.dtype, device=device(a)), index, a, xp=xp)
+        half = not self.is_complex
+        return cells_of(a, points.ndim - 1, cells, self.sizes, half=half, xp=xp)

@@ -1,12 +1,13 @@
 """The tiles of `fft`: how many outputs, and the transform that holds them. Whole numbers only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import product
 from math import log2, prod
+from typing import NamedTuple
 
-from anyconv._costs import CPU
-from anyconv._geometry import Problem, effective_kernel_size
+from anyconv._costs import CPU, product_efficiency
+from anyconv._geometry import Problem, Windows, effective_kernel_size
 from anyconv._typing import Shape
 
 # Axes all this long or shorter are transformed by matrix products.
@@ -21,6 +22,14 @@ COPIED = 1.0
 # all weights pass by, what a frequency of one of them takes, in nanoseconds.
 POINTS_AT_ONCE = 2**19
 PASSED = 1.0
+# What a frequency of a row takes, to be copied to and fro and to be unfolded under each tap.
+COPIED_ROW, UNFOLDED = 0.5, 0.5
+# What a spectrum of a row's taps takes to be laid out as it is multiplied.
+EXPANDED = 10.0
+# Rows are unfolded where that is estimated to take less than this part of the time.
+WORTH_ROWS = 0.9
+# The neighbours of a row that may have one window.
+NEIGHBOURS = (1, 2, 4, 8)
 # What an elementwise product of two frequencies takes, in nanoseconds.
 ELEMENTWISE = 0.5
 
@@ -68,9 +77,17 @@ def weight_transforms(tiles: int, size: int) -> float:
     return max(tiles / max(CACHED_POINTS // size, 1), 1)
 
 
+class Tiles(NamedTuple):
+    """The outputs of a tile along each axis, the sizes of its transform, and the nanoseconds."""
+
+    tile: Shape
+    sizes: Shape
+    cost: float
+
+
 @cache
-def cheapest_tile(problem: Problem) -> tuple[Shape, Shape]:
-    """The outputs of a tile along each axis and the sizes of its transform, of the least cost.
+def cheapest_tile(problem: Problem) -> Tiles:
+    """The tiles and transforms of all axes that cost the least.
 
     Counted in nanoseconds of a processor, for complex arrays; for real ones all is half of it.
     """
@@ -79,11 +96,7 @@ def cheapest_tile(problem: Problem) -> tuple[Shape, Shape]:
     weights = c * k // problem.groups
     is_thin = problem.is_thin
 
-    def cost(choice: tuple[tuple[int, int], ...]) -> float:
-        tile, sizes = (tuple(axis) for axis in zip(*choice, strict=True))
-        tiles = max(problem.images, 1)
-        for m, outputs in zip(tile, geometry.output, strict=True):
-            tiles *= -(-outputs // m)
+    def cost(tile: Shape, sizes: Shape, tiles: int) -> float:
         size = prod(sizes)
         made = weights * (weight_transforms(tiles, size) if is_thin and not is_short(sizes) else 1)
         counted = ((tile, tiles * k), (sizes, tiles * c), (geometry.kernel, made))
@@ -92,14 +105,82 @@ def cheapest_tile(problem: Problem) -> tuple[Shape, Shape]:
         points = size * tiles
         nanoseconds += COPIED * points * (c + k)
         if is_thin:
-            return float(nanoseconds + ELEMENTWISE * points * weights)
+            return nanoseconds + ELEMENTWISE * points * weights
         passes = max(points * (c + k) / POINTS_AT_ONCE, 1)
-        return float(nanoseconds + (4 * CPU.multiply * points + PASSED * size * passes) * weights)
+        return nanoseconds + (4 * CPU.multiply * points + PASSED * size * passes) * weights
 
+    return _cheapest(problem, geometry.rank, cost)
+
+
+class RowTiles(NamedTuple):
+    """The same of all axes but the last, and the neighbours of a row that have one window."""
+
+    tile: Shape
+    sizes: Shape
+    neighbours: int
+    cost: float
+
+
+@cache
+def cheapest_rows(problem: Problem) -> RowTiles:
+    """The same for transforms of all axes but the last, along which windows are unfolded."""
+    dilation, outputs = problem.geometry.dilation[-1], problem.geometry.output[-1]
+    most = 1 if dilation > 1 else outputs
+    made = [_rows_of(problem, count) for count in NEIGHBOURS if count <= most]
+    return min(made, key=lambda rows: rows.cost)
+
+
+def _rows_of(problem: Problem, neighbours: int) -> RowTiles:
+    geometry, c, k = problem.geometry, problem.in_channels, problem.out_channels
+    windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, geometry.output)
+    outputs = -(-geometry.output[-1] // neighbours) * neighbours
+    row = joined_windows(windows.axis(-1), neighbours, outputs)
+    (cells,), (count,), inner, columns = row.input, row.output, row.taps * c, neighbours * k
+    taps = geometry.kernel[-1] * c * k
+    products = 4 * CPU.multiply * inner * columns
+    products /= product_efficiency(count, 2 * inner, 2 * columns)
+
+    def cost(tile: Shape, sizes: Shape, tiles: int) -> float:
+        size = prod(sizes)
+        counted = (
+            (tile, tiles * outputs * k),
+            (sizes, tiles * cells * c),
+            (geometry.kernel[:-1], taps),
+        )
+        nanoseconds = CPU.step * sum(n * steps(cells, sizes) for cells, n in counted)
+        nanoseconds += COPIED_ROW * size * tiles * (cells * c + outputs * k)
+        nanoseconds += size * tiles * count * (UNFOLDED * inner + products)
+        return nanoseconds + EXPANDED * size * inner * columns
+
+    tile, sizes, least = _cheapest(problem, geometry.rank - 1, cost)
+    return RowTiles(tile, sizes, neighbours, least)
+
+
+def joined_windows(axis: Windows, beside: int, outputs: int) -> Windows:
+    """The windows of an axis, as many outputs as said, so many neighbours as one."""
+    (taps,), (stride,) = axis.kernel, axis.stride
+    kernel, step = taps + stride * (beside - 1), stride * beside
+    return Windows((kernel,), (step,), axis.dilation, (outputs // beside,))
+
+
+def rows_are_cheaper(problem: Problem) -> bool:
+    """Whether the last axis is better unfolded than transformed."""
+    if problem.geometry.rank == 1 or problem.groups > 1:
+        return False
+    return cheapest_rows(problem).cost < WORTH_ROWS * cheapest_tile(problem).cost
+
+
+def _cheapest(problem: Problem, rank: int, cost: Callable[[Shape, Shape, int], float]) -> Tiles:
+    """The tiles along the first axes that cost the least."""
+    geometry, images = problem.geometry, max(problem.images, 1)
     kernel = map(effective_kernel_size, geometry.kernel, geometry.dilation)
-    axes = zip(geometry.output, geometry.stride, kernel, strict=True)
-    best = min(product(*(_tile_sizes(*axis) for axis in axes)), key=cost)
-    return tuple(m for m, _ in best), tuple(size for _, size in best)
+    axes = tuple(zip(geometry.output, geometry.stride, kernel, strict=True))[:rank]
+    made = []
+    for choice in product(*(_tile_sizes(*axis) for axis in axes)):
+        tile, sizes = (tuple(axis) for axis in zip(*choice, strict=True))
+        counts = (-(-outputs // m) for m, outputs in zip(tile, geometry.output, strict=False))
+        made.append(Tiles(tile, sizes, float(cost(tile, sizes, images * prod(counts)))))
+    return min(made, key=lambda tiles: tiles.cost)
 
 
 def _tile_sizes(outputs: int, stride: int, kernel: int) -> tuple[tuple[int, int], ...]:

@@ -45,7 +45,7 @@ class ThinFft(LongFft):
         """One input serves all lanes."""
         return problem.in_channels == 1
 
-    def fits_cache(self, images: int) -> bool:
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
         """Whether one lane of all tiles does; then as many lanes are taken as do."""
         return images * prod(self.tiles.output) * self.points <= CACHED_POINTS
 
@@ -74,7 +74,7 @@ class ThinFft(LongFft):
         )
         transforms = sum(n * steps(cells, self.sizes) for cells, n in counts)
         elements = parts * tiles * (3 * lanes + 4 * (in_channels + out_channels))
-        share = 1.0 if self.is_complex else 0.5
+        share = 1.3 if self.is_complex else 0.65
         return Cost(0, elements, 0, 15 + 15 * chunks, share * transforms)
 
     def folding(self, images: int, in_channels: int) -> Cost:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import ClassVar, Literal
 
-from anyconv._algorithms._bilinear import Algorithm, conjugate
+from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm, conjugate
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import add_at, device, has_out
@@ -37,6 +37,10 @@ class DepthwiseTaps(Algorithm):
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """As many as the weights, for each output of a row."""
         return self.windows.taps * self._repeats(out_channels) * out_channels
+
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
+        """Calls are short, and for each of them the workers contend for Python's lock."""
+        return block <= 4 * OWN_CACHE
 
     def _outputs(self, images: int) -> tuple[int, ...]:
         return (images, *self.windows.output)

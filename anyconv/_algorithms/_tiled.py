@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from anyconv._algorithms._bilinear import Algorithm, fold_cost
+from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm, fold_cost
 from anyconv._costs import Cost
 from anyconv._geometry import Windows
 from anyconv._namespace import pad_constant
@@ -53,6 +53,15 @@ class Tiled(Algorithm):
         """Whether points are multiplied one by one, and few rows are as good as many."""
         return False
 
+    @property
+    def fewest_rows(self) -> int:
+        """Tiles."""
+        return 1 if self.is_elementwise else 32
+
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
+        """Tiles are touched more often than fetched: a shared cache does, or one for weights."""
+        return block <= (OWN_CACHE if self.is_elementwise else max(3 * OWN_CACHE, weights))
+
     def rows(self, images: int) -> int:
         """The tiles of one block."""
         return images * prod(self.tiles.output)
@@ -70,6 +79,23 @@ class Tiled(Algorithm):
     def reach(self) -> Shape:
         """The input under all tiles, the last of which may hang over the windows."""
         return self.tiles.input
+
+    @property
+    def all_cells(self) -> tuple[slice, ...]:
+        """All inputs of a tile."""
+        return tuple(slice(0, size, 1) for size in self.tiles.kernel)
+
+    @property
+    def tap_cells(self) -> tuple[slice, ...]:
+        """The taps, as far apart as the dilation says."""
+        axes = zip(self.windows.kernel, self.windows.dilation, strict=True)
+        return tuple(slice(0, d * (k - 1) + 1, d) for k, d in axes)
+
+    @property
+    def start_cells(self) -> tuple[slice, ...]:
+        """The cells at which windows start, as far apart as the stride says."""
+        axes = zip(self.tile, self.windows.stride, strict=True)
+        return tuple(slice(0, s * (m - 1) + 1, s) for m, s in axes)
 
     def joined(self, y: Array, *, xp: Namespace) -> Array:
         """Tiles side by side, `(n, T1, m1, T2, m2, ..., channels) -> (n, *output, channels)`."""

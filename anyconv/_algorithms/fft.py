@@ -48,7 +48,7 @@ class Fft(Tiled):
         """Tiles of the size that costs the least."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
-        tile, sizes = cheapest_tile(problem)
+        tile, sizes, _ = cheapest_tile(problem)
         is_spread = problem.groups == problem.in_channels
         return cls(
             windows, problem.groups, tile, sizes, traits.is_complex, is_spread, problem.is_thin
@@ -107,23 +107,6 @@ class Fft(Tiled):
         if is_short(self.sizes):
             return Cost(multiplies + THIN * own * transforms, elements, runs, 30)
         return Cost(multiplies, elements, runs, 30, transforms)
-
-    @property
-    def all_cells(self) -> tuple[slice, ...]:
-        """All inputs of a tile."""
-        return tuple(slice(0, size, 1) for size in self.tiles.kernel)
-
-    @property
-    def tap_cells(self) -> tuple[slice, ...]:
-        """The taps, as far apart as the dilation says."""
-        axes = zip(self.windows.kernel, self.windows.dilation, strict=True)
-        return tuple(slice(0, d * (k - 1) + 1, d) for k, d in axes)
-
-    @property
-    def start_cells(self) -> tuple[slice, ...]:
-        """The cells at which windows start, as far apart as the stride says."""
-        axes = zip(self.tile, self.windows.stride, strict=True)
-        return tuple(slice(0, s * (m - 1) + 1, s) for m, s in axes)
 
     @property
     def frequencies(self) -> Shape:

@@ -43,10 +43,12 @@ from anyconv._namespace._places import (
     strided_view,
 )
 from anyconv._namespace._products import (
+    complex_factor,
     has_sums_of_products,
     is_worth_turning,
     matmul,
     multiplies_half_in_float32,
+    multiply_by_factor,
     sum_of_products,
 )
 from anyconv._namespace._values import (
@@ -68,6 +70,7 @@ __all__ = [
     "combine_at",
     "common_namespace",
     "complex_dtype",
+    "complex_factor",
     "constant",
     "device",
     "divide",
@@ -93,6 +96,7 @@ __all__ = [
     "may_hold_nan",
     "minimum_at",
     "multiplies_half_in_float32",
+    "multiply_by_factor",
     "namespace_of_name",
     "pad_constant",
     "runs_on_gpu",

@@ -12,6 +12,7 @@ from anyconv._namespace._pieces import (
     multiply_in_pieces,
     pieces_of,
 )
+from anyconv._namespace._places import in_order
 from anyconv._typing import Array, DType, Namespace
 
 # A factor that is turned round costs NumPy's product more than its copy does, if it is no longer
@@ -60,6 +61,31 @@ def is_worth_turning(b: Array, rows: int, inner: int, columns: int, *, xp: Names
     """Whether to copy matrices `(columns, inner)` to be multiplied by, turned, from the right."""
     fits = rows >= WORTH_TURNING and inner <= MOST_TURNED and columns <= THIN
     return fits and is_numpy(xp) and b.dtype.kind == "f"
+
+
+def complex_factor(b: Array, *, xp: Namespace) -> Array:
+    """Complex matrices as `multiply_by_factor` likes them best.
+
+    For NumPy as real ones of twice the rows and columns that multiply pairs of real numbers: its
+    product of small complex matrices takes twice as long. The conjugate transpose is their own.
+    """
+    if not is_numpy(xp):
+        return b
+    *stack, rows, columns = b.shape
+    pairs = xp.empty((*stack, rows, 2, columns, 2), dtype=b.real.dtype)
+    pairs[..., 0, :, 0] = pairs[..., 1, :, 1] = b.real
+    pairs[..., 0, :, 1] = b.imag
+    pairs[..., 1, :, 0] = -b.imag
+    return xp.reshape(pairs, (*stack, 2 * rows, 2 * columns))
+
+
+def multiply_by_factor(a: Array, factor: Array, *, xp: Namespace) -> Array:
+    """Complex `(..., M, K)` times the factor of `(..., K, N)`."""
+    if a.dtype == factor.dtype:
+        return xp.matmul(a, factor)
+    if a.strides[-1] != a.itemsize:
+        a = in_order(a, xp=xp)
+    return xp.matmul(a.view(factor.dtype), factor).view(a.dtype)
 
 
 @lru_cache

@@ -40,10 +40,10 @@ class Neighbours(Rewriting):
             return None
         return cls(problem, count) if count > 1 else None
 
-    @property
-    def worth(self) -> float:
+    def worth(self, algorithm: str) -> float:
         """Thin products are estimated too high, those of a single column most of all."""
-        return 0.4 if self.problem.out_channels == self.problem.groups else 0.72
+        is_column = self.problem.out_channels == self.problem.groups
+        return 0.4 if is_column and algorithm != "fft" else 0.72
 
     @cached_property
     def inner(self) -> Problem:

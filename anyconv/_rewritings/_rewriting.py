@@ -31,10 +31,11 @@ class Rewriting(ABC):
     def of(cls, problem: Problem) -> Self | None:
         """The rewriting of a problem, None where there is none of this kind."""
 
-    @property
     @abstractmethod
-    def worth(self) -> float:
-        """It is chosen where it is estimated to take less than this part of the time."""
+    def worth(self, algorithm: str) -> float:
+        """It is chosen where it is estimated to take less than this part of the algorithm's time,
+        by which the problem would be solved as it stands.
+        """
 
     @property
     @abstractmethod

@@ -1,0 +1,132 @@
+"""`fft` along all axes but the last: its maps, convolutions by it, and when it is chosen."""
+
+import array_api_compat.numpy
+import numpy as np
+import oracle
+import pytest
+from strategies import conv_cases, inner, normal, relative_error, run_cases, whole
+
+import anyconv
+from anyconv import _algorithms as algorithms_mod
+from anyconv import _planner as planner
+from anyconv import conv_backward, conv_forward, plan_conv
+from anyconv._algorithms._fft_rows import RowFft
+from anyconv._geometry import Problem, WindowGeometry
+from anyconv._traits import traits_of_dtype
+
+CASES = {
+    "plain": {"kernel": (3, 4), "output": (9, 14)},
+    "one channel": {"kernel": (5, 3), "output": (40, 33), "c": 1, "k": 1},
+    "strided": {"kernel": (3, 4), "output": (6, 9), "stride": 2},
+    "dilated": {"kernel": (2, 3), "output": (7, 8), "dilation": 3, "c": 1},
+    "both": {"kernel": (3, 3), "output": (7, 5), "stride": 3, "dilation": 2},
+    "3-d": {"kernel": (3, 2, 3), "output": (4, 5, 6), "c": 1, "k": 2},
+    "short rows": {"kernel": (4, 3), "output": (50, 1), "k": 1},
+}
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def problem_of(kernel, output, *, stride=1, dilation=1, c=2, k=3):
+    axes = len(kernel)
+    stride, dilation = (stride,) * axes, (dilation,) * axes
+    size = tuple(
+        (o - 1) * s + d * (n - 1) + 1
+        for o, s, d, n in zip(output, stride, dilation, kernel, strict=True)
+    )
+    geometry = WindowGeometry(size, kernel, stride, dilation, ((0, 0),) * axes, output)
+    return Problem((2,), geometry, 1, c, k)
+
+
+@pytest.fixture
+def by_rows(monkeypatch):
+    """`fft` is `RowFft` wherever that can be."""
+
+    def can_be(problem):
+        return problem.geometry.rank > 1 and problem.groups == 1
+
+    monkeypatch.setattr(algorithms_mod, "rows_are_cheaper", can_be)
+    planner.make_plan.cache_clear()
+    yield
+    planner.make_plan.cache_clear()
+
+
+@every_case
+def test_the_three_maps_and_their_adjoints(np_backend, case):
+    """<B x, d> = <x, B* d>, <G w, g> = <w, G* g>, <A m, y> = <m, A* y>, and those of products."""
+    xp, rng, problem = np_backend.namespace, np.random.default_rng(0), problem_of(**CASES[case])
+    geometry, c, k = problem.geometry, problem.in_channels, problem.out_channels
+    traits = traits_of_dtype(array_api_compat.numpy, np.dtype("complex128"), None)
+    made = RowFft.create(problem, geometry.output, traits)
+    x = normal(rng, (2, *made.reach, c), "complex128")
+    w = normal(rng, (*geometry.kernel, c, k), "complex128")
+    y = normal(rng, (2, *geometry.output, k), "complex128")
+    (data,), (weight,), m = (
+        made.data(x, xp=xp),
+        made.weight(w, xp=xp),
+        made.output_adjoint(y, xp=xp),
+    )
+    d, g, n = (normal(rng, a.shape, "complex128") for a in (data, weight, m))
+    assert inner(data, d) == pytest.approx(inner(x, made.data_adjoint([d], 2, xp=xp)))
+    assert inner(weight, g) == pytest.approx(inner(w, made.weight_adjoint([g], xp=xp)))
+    assert inner(n, m) == pytest.approx(inner(made.output(n, 2, xp=xp), y))
+    (factor,) = made.factors([weight], xp=xp)
+    product = inner(made.multiply(d, factor, xp=xp), n)
+    assert product == pytest.approx(inner(d, made.multiply_adjoint_data(n, factor, xp=xp)))
+    assert product == pytest.approx(inner(weight, made.multiply_adjoint_weight(d, n, xp=xp)))
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_all_three_convolutions(xp, by_rows, case, dtype):
+    """With padding and a bias, in blocks of any size, against plain loops."""
+    if xp.name.startswith("jax") and case not in ("plain", "3-d"):
+        pytest.skip("each new shape is compiled anew")
+    rng, problem = np.random.default_rng(0), problem_of(**CASES[case])
+    geometry, c, k = problem.geometry, problem.in_channels, problem.out_channels
+    x, w, b = (
+        whole(rng, shape, dtype)
+        for shape in ((2, *geometry.input, c), (*geometry.kernel, c, k), (k,))
+    )
+    options = {
+        "stride": geometry.stride,
+        "dilation": geometry.dilation,
+        "padding": ((1, 2),) * geometry.rank,
+    }
+    y = oracle.conv_forward(x, w, b, **options)
+    dy = whole(rng, y.shape, dtype)
+    wanted = y, *oracle.conv_backward(dy, x, w, **options)
+    data, weight, bias, gradient = (xp.asarray(array) for array in (x, w, b, dy))
+    for workspace_bytes in (2**28,) if xp.name.startswith("jax") else (2**17, 2**19, 2**28):
+        with anyconv.options(workspace_bytes=workspace_bytes):
+            try:
+                found = (
+                    xp.call(conv_forward, data, weight, bias, algorithm="fft", **options),
+                    *xp.call(conv_backward, gradient, data, weight, algorithm="fft", **options),
+                )
+            except ValueError as error:
+                assert "`workspace_bytes` must be at least" in str(error)  # noqa: PT017
+                assert workspace_bytes < 2**28
+                continue
+        for mine, other in zip(found, wanted, strict=True):
+            assert relative_error(xp.to_numpy(mine), other) <= 1e-13
+
+
+def test_any_case(np_backend, by_rows):
+    """Random cases, groups and one axis among them, which it leaves to others."""
+
+    def check(case):
+        x, w, b, dy = case.arrays(whole, "float64").values()
+        y = np_backend.call(conv_forward, x, w, b, algorithm="fft", **case.options)
+        gradients = np_backend.call(conv_backward, dy, x, w, algorithm="fft", **case.options)
+        np.testing.assert_array_equal(np.rint(y), oracle.conv_forward(x, w, b, **case.options))
+        wanted = oracle.conv_backward(dy, x, w, **case.options)
+        for mine, other in zip(gradients, wanted, strict=True):
+            np.testing.assert_array_equal(np.rint(mine), other)
+
+    run_cases(np_backend, conv_cases(), check)
+
+
+def test_images_under_a_small_kernel_are_transformed_along_one_axis():
+    plan = plan_conv((16, 512, 512, 1), (7, 7, 1, 1), dtype="complex64", padding="full")
+    assert isinstance(plan.leaves[0].template, RowFft)
+    assert plan.leaves[0].template.neighbours > 1
