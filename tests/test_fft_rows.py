@@ -41,7 +41,7 @@ def problem_of(kernel, output, *, stride=1, dilation=1, c=2, k=3):
 def by_rows(monkeypatch):
     """`fft` is `RowFft` wherever that can be."""
 
-    def can_be(problem):
+    def can_be(problem, traits):
         return problem.geometry.rank > 1 and problem.groups == 1
 
     monkeypatch.setattr(algorithms_mod, "rows_are_cheaper", can_be)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from anyconv._costs import CPU, product_efficiency
 from anyconv._geometry import Problem, Windows, effective_kernel_size
+from anyconv._traits import Traits
 from anyconv._typing import Shape
 
 # Axes all this long or shorter are transformed by matrix products.
@@ -163,9 +164,9 @@ def joined_windows(axis: Windows, beside: int, outputs: int) -> Windows:
     return Windows((kernel,), (step,), axis.dilation, (outputs // beside,))
 
 
-def rows_are_cheaper(problem: Problem) -> bool:
-    """Whether the last axis is better unfolded than transformed."""
-    if problem.geometry.rank == 1 or problem.groups > 1:
+def rows_are_cheaper(problem: Problem, traits: Traits) -> bool:
+    """Whether the last axis is better unfolded than transformed, which was measured on CPUs."""
+    if traits.runs != "workers" or problem.geometry.rank == 1 or problem.groups > 1:
         return False
     return cheapest_rows(problem).cost < WORTH_ROWS * cheapest_tile(problem).cost
 
