@@ -7,10 +7,10 @@ asked for.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Self
+from typing import Any, Self
 
 from anyconv._axis_steps import (
     Read,
@@ -67,8 +67,23 @@ class AxisWindows(ABC):
         """The numbers among `counts`."""
 
     @abstractmethod
+    def _moved(self, start: int, low: int) -> dict[str, Any]:
+        """What says where windows lie, if the first is `start` and the first cell is `low`."""
+
     def part(self, start: int, stop: int) -> Self:
         """The windows `start:stop` on cells of their own, from the first that they span."""
+        if (start, stop) == (0, self.outputs):
+            return self
+        low, high = self._span(start, stop)
+        before, after = self.padding
+        return replace(
+            self,
+            size=high - low,
+            outputs=stop - start,
+            padding=(before + low, self.size + after - high),
+            first=low,
+            **self._moved(start, low),
+        )
 
     def seen(self, output: int) -> range:
         """The cells of one window in the input."""
@@ -157,10 +172,6 @@ class AxisWindows(ABC):
         """The cells of the input from the first of some windows to the last."""
         low = min(max(self.window(start)[0], 0), self.size)
         return low, max(min(self.window(stop - 1)[-1] + 1, self.size), low)
-
-    def _padding_of(self, low: int, high: int) -> tuple[int, int]:
-        before, after = self.padding
-        return before + low, self.size + after - high
 
 
 @lru_cache(maxsize=256)

@@ -5,10 +5,11 @@ A maximum or a sum over a box is that of the maxima or sums of its rows, so a k 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from math import gcd
+from typing import Any
 
 from anyconv._axis_steps import Step, steps_by_cell, steps_by_tap
 from anyconv._axis_windows import MANY_TAPS, AxisWindows, clipped
@@ -74,19 +75,8 @@ class RegularWindows(AxisWindows):
         found = {len(clipped(self.window(j), low, high)) for j in self.others(within)}
         return found | {self.most_taps} if within else found
 
-    def part(self, start: int, stop: int) -> "RegularWindows":
-        """The windows `start:stop` on cells of their own, from the first that they span."""
-        if (start, stop) == (0, self.outputs):
-            return self
-        low, high = self._span(start, stop)
-        return replace(
-            self,
-            size=high - low,
-            outputs=stop - start,
-            padding=self._padding_of(low, high),
-            first=low,
-            start=self.window(start).start - low,
-        )
+    def _moved(self, start: int, low: int) -> dict[str, Any]:
+        return {"start": self.window(start).start - low}
 
     def _steps(self) -> Iterator[Step]:
         if self.by_window:
@@ -135,20 +125,8 @@ class AdaptiveWindows(AxisWindows):
         """The numbers among `counts`."""
         return set(self.counts(include_padding=include_padding))
 
-    def part(self, start: int, stop: int) -> "AdaptiveWindows":
-        """The windows `start:stop` on cells of their own, from the first that they span."""
-        if (start, stop) == (0, self.outputs):
-            return self
-        low, high = self._span(start, stop)
-        return replace(
-            self,
-            size=high - low,
-            outputs=stop - start,
-            padding=self._padding_of(low, high),
-            first=low,
-            skipped=self.skipped + start,
-            offset=self.offset + low,
-        )
+    def _moved(self, start: int, low: int) -> dict[str, Any]:
+        return {"skipped": self.skipped + start, "offset": self.offset + low}
 
     def _steps(self) -> Iterator[Step]:
         if self.by_window:

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from anyconv._namespace import (
     accumulator,
+    copies_turned_stacks,
     has_sums_of_products,
     is_gpu,
     is_kind,
@@ -29,6 +30,7 @@ class Traits(NamedTuple):
     is_complex: bool
     adds_products: bool  # in one pass, whatever the products' number
     sums_half_in_single: bool  # where the arrays' own dtype is half precision
+    copies_turned: bool  # of the factors of many products at once
 
 
 def traits_of(xp: Namespace, x: Array) -> Traits:
@@ -54,5 +56,6 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         product_bytes=item_bytes(xp, accumulator(xp, dtype)),
         is_complex=is_kind(xp, dtype, "complex floating"),
         adds_products=has_sums_of_products(xp, dtype),
+        copies_turned=copies_turned_stacks(xp),
         sums_half_in_single=multiplies_half_in_float32(xp) and accumulator(xp, dtype) != dtype,
     )

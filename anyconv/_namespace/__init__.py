@@ -44,6 +44,7 @@ from anyconv._namespace._places import (
 )
 from anyconv._namespace._products import (
     complex_factor,
+    copies_turned_stacks,
     has_sums_of_products,
     is_worth_turning,
     matmul,
@@ -72,6 +73,7 @@ __all__ = [
     "complex_dtype",
     "complex_factor",
     "constant",
+    "copies_turned_stacks",
     "device",
     "divide",
     "dtype_of_name",

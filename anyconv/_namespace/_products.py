@@ -26,6 +26,11 @@ def multiplies_half_in_float32(xp: Namespace) -> bool:
     return is_cupy(xp)
 
 
+def copies_turned_stacks(xp: Namespace) -> bool:
+    """Whether a product of many matrices copies those that are turned round (CuPy)."""
+    return is_cupy(xp)
+
+
 def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Array:
     """The product of two matrices, or of as many in each; written to `out` where one is given.
 
