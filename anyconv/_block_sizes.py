@@ -61,41 +61,64 @@ def _size_held_blocks(
     limits: Options,
 ) -> Blocks | None:
     """Blocks whose data is all prepared before any weights are, if that is better and fits."""
-    if operation == "input" or traits.runs != "workers":
+    images, workers = max(problem.images, 1), limits.workers
+    template = chosen.create(problem, problem.geometry.output, traits)
+    held = _held(problem, operation, template, images)
+    if held is None or traits.runs != "workers":
         return None
-    images, box, workers = max(problem.images, 1), problem.geometry.output, limits.workers
-    c, k, size = problem.in_channels, problem.out_channels, traits.product_bytes
-    template = chosen.create(problem, box, traits)
-    held = template.held(images, c)
-    if held is None:
+    weights = template.weight_elements(problem.in_channels, problem.out_channels)
+    weights, held = (n * traits.product_bytes for n in (weights, held))
+    worth = WORTH_PARTS * (3 if operation == "weight" else 1)
+    if weights < worth or held > max(SHARED_CACHE, weights):
         return None
-    held += (operation == "weight") * (template.held(images, k) or 0)
-    weights = template.weight_elements(c, k)
-    least = WORTH_PARTS * (3 if operation == "weight" else 1)
-    if weights * size < least or held * size > max(SHARED_CACHE, weights * size):
-        return None
-    parts = min(-(-k // (PART_COLUMNS * workers)) * workers, k)
-    columns = -(-k // parts)
-    part = template.weight_elements(c, columns)
+    columns = PART_COLUMNS * workers
+    parts = min(-(-problem.out_channels // columns) * workers, problem.out_channels)
     while True:
-        slabs = 2 if size != traits.element_bytes else 1  # before and after they are widened
-        block = slabs * images * prod(template.reach) * c + template.workspace(images, c, 0)
-        outputs = images * prod(template.windows.output) * columns
-        if operation == "weight":
-            block += images * prod(template.windows.output) * k + template.workspace(images, 0, k)
-            passing = 3 * part + 2 * (template.held(images, columns) or 0) * traits.is_complex
-        else:
-            passing = part + max(part, template.workspace(images, 0, columns) + outputs)
-        workspace = (held + workers * max(block, passing)) * size
+        each = _workspace_beside_held(problem, operation, template, images, parts, traits)
+        workspace = held + workers * each
         is_cut = count_blocks(problem, template, images) >= workers
-        fits = operation == "weight" or (template.held(images, c) or 0) * size <= OWN_CACHE
-        if workspace <= limits.workspace_bytes and is_cut and (fits or _is_small(template, images)):
-            return Blocks(template, images, parts, workers, workspace, True)
+        if workspace <= limits.workspace_bytes and is_cut:
+            data = (template.held(images, problem.in_channels) or 0) * traits.product_bytes
+            # Blocks of a sum had better be large: each of them adds to all of it.
+            if operation == "weight" or data <= OWN_CACHE or _is_small(template, images):
+                return Blocks(template, images, parts, workers, workspace, holds_data=True)
         smaller = _smaller(template, images)
         if smaller is None:
             return None
         images, box = smaller
         template = chosen.create(problem, box, traits)
+
+
+def _held(problem: Problem, operation: Operation, template: Algorithm, images: int) -> int | None:
+    """The elements of all data as they are multiplied, of both factors where the weight is none."""
+    data = template.held(images, problem.in_channels)
+    if data is None or operation == "input":
+        return None
+    outputs = template.held(images, problem.out_channels) if operation == "weight" else 0
+    return data + (outputs or 0)
+
+
+def _workspace_beside_held(
+    problem: Problem,
+    operation: Operation,
+    template: Algorithm,
+    images: int,
+    parts: int,
+    traits: Traits,
+) -> int:
+    """The bytes of one worker: of a block that is prepared, or of a part that all data passes."""
+    c, k = problem.in_channels, problem.out_channels
+    columns, outputs = -(-k // parts), images * prod(template.windows.output)
+    part = template.weight_elements(c, columns)
+    slabs = 1 if traits.product_bytes == traits.element_bytes else 2  # widened
+    block = slabs * images * prod(template.reach) * c + template.workspace(images, c, 0)
+    if operation == "weight":  # a sum, a term to be added and the taps
+        block += outputs * k + template.workspace(images, 0, k)
+        conjugated = 2 * (template.held(images, columns) or 0) * traits.is_complex
+        passing = 3 * part + conjugated
+    else:
+        passing = part + max(part, template.workspace(images, 0, columns) + outputs * columns)
+    return max(block, passing) * traits.product_bytes
 
 
 def _smaller(template: Algorithm, images: int) -> tuple[int, Shape] | None:
