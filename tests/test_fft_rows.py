@@ -4,12 +4,13 @@ import array_api_compat.numpy
 import numpy as np
 import oracle
 import pytest
+from measuring import SMALL_CHANGE, peak
 from strategies import conv_cases, inner, normal, relative_error, run_cases, whole
 
 import anyconv
 from anyconv import _algorithms as algorithms_mod
 from anyconv import _planner as planner
-from anyconv import conv_backward, conv_forward, plan_conv
+from anyconv import conv_backward, conv_backward_weight, conv_forward, plan_conv
 from anyconv._algorithms._fft_rows import RowFft
 from anyconv._geometry import Problem, WindowGeometry
 from anyconv._traits import traits_of_dtype
@@ -124,6 +125,37 @@ def test_any_case(np_backend, by_rows):
             np.testing.assert_array_equal(np.rint(mine), other)
 
     run_cases(np_backend, conv_cases(), check)
+
+
+MEASURED = {
+    "many small images": ((40, 12, 12, 1), (5, 5, 1, 4), {"padding": 2}),
+    "one large image": ((1, 180, 150, 2), (9, 8, 2, 3), {"padding": 3}),
+    "strided": ((3, 80, 90, 1), (7, 7, 1, 2), {"stride": 2}),
+    "3-d": ((2, 20, 24, 22, 1), (4, 4, 4, 1, 2), {}),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])
+@pytest.mark.parametrize("name", MEASURED)
+def test_their_workspace(by_rows, name, dtype, workers):
+    x_shape, w_shape, options = MEASURED[name]
+    run, rng = {**options, "algorithm": "fft"}, np.random.default_rng(0)
+    x, w = normal(rng, x_shape, dtype), normal(rng, w_shape, dtype)
+    dy = normal(rng, conv_forward(x, w, **run).shape, dtype)
+    calls = {
+        "forward": lambda: conv_forward(x, w, **run),
+        "weight": lambda: conv_backward_weight(dy, x, w_shape, **run),
+    }
+    for workspace_bytes in (2**20, 2**28):
+        for operation, call in calls.items():
+            with anyconv.options(workspace_bytes=workspace_bytes, workers=workers):
+                try:
+                    plan = plan_conv(x_shape, w_shape, dtype=dtype, operation=operation, **run)
+                except ValueError:
+                    continue  # too much for the workspace
+                assert isinstance(plan.leaves[0].template, RowFft)
+                assert peak(call) <= plan.workspace + SMALL_CHANGE, operation
 
 
 def test_images_under_a_small_kernel_are_transformed_along_one_axis():

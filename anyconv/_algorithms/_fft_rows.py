@@ -20,7 +20,14 @@ from anyconv._algorithms._fft_sizes import cheapest_rows, joined_windows, steps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
-from anyconv._namespace import complex_factor, device, in_order, multiply_by_factor, set_at
+from anyconv._namespace import (
+    add_at,
+    complex_factor,
+    device,
+    in_order,
+    multiply_by_factor,
+    set_at,
+)
 from anyconv._traits import Traits
 from anyconv._typing import Array, Index, Namespace, Shape
 from anyconv._windows import fold, unfold
@@ -197,7 +204,11 @@ class RowFft(Tiled):
 
     def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
         """The adjoint in the weight, summed over all tiles."""
-        return xp.sum(super().multiply_adjoint_weight(data, m, xp=xp), axis=0)
+        total = None
+        for tile in range(data.shape[0]):
+            term = super().multiply_adjoint_weight(data[tile, ...], m[tile, ...], xp=xp)
+            total = term if total is None else add_at(total, (...,), term, xp=xp)
+        return total
 
     def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
         """`(n * T, points, windows of a row, m * k) -> (n, *output, k)`."""
