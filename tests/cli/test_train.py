@@ -184,7 +184,7 @@ def test_a_killed_run_loses_at_most_the_epoch_under_way(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     run = tmp_path / "a run"
-    process = command("train", "--backend", "numpy", "--epochs", "50", "--output", run)
+    process = command("train", "--backend", "numpy", "--epochs", "500", "--output", run)
     wait_for_epoch(process, run, 1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
