@@ -11,7 +11,10 @@ import anyconv
 from anyconv import _algorithms as algorithms_mod
 from anyconv import _planner as planner
 from anyconv import conv_backward, conv_backward_weight, conv_forward, plan_conv
+from anyconv._algorithms import _fft_rows as rows_mod
 from anyconv._algorithms._fft_rows import RowFft
+from anyconv._algorithms._fft_sizes import NEIGHBOURS
+from anyconv._algorithms._fft_sizes import _rows_of as rows_of
 from anyconv._geometry import Problem, WindowGeometry
 from anyconv._traits import traits_of_dtype
 
@@ -110,6 +113,23 @@ def test_all_three_convolutions(xp, by_rows, case, dtype):
                 continue
         for mine, other in zip(found, wanted, strict=True):
             assert relative_error(xp.to_numpy(mine), other) <= 1e-13
+
+
+@pytest.mark.parametrize("count", NEIGHBOURS)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_any_neighbours_have_one_window(np_backend, by_rows, monkeypatch, stride, count):
+    """However many a cost would have chosen, and rows that they do not divide."""
+    monkeypatch.setattr(rows_mod, "cheapest_rows", lambda problem: rows_of(problem, count))
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (2, 31, 47, 2), "float64"), whole(rng, (4, 3, 2, 3), "float64")
+    run = {"stride": stride, "padding": 1}
+    y = oracle.conv_forward(x, w, **run)
+    dy = whole(rng, y.shape, "float64")
+    found = np_backend.call(conv_forward, x, w, algorithm="fft", **run)
+    gradients = np_backend.call(conv_backward, dy, x, w, algorithm="fft", **run)
+    np.testing.assert_array_equal(np.rint(found), y)
+    for mine, other in zip(gradients, oracle.conv_backward(dy, x, w, **run), strict=True):
+        np.testing.assert_array_equal(np.rint(mine), other)
 
 
 def test_any_case(np_backend, by_rows):
