@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 from anyconv._algorithms._bilinear import OWN_CACHE, conjugate
 from anyconv._algorithms._fft_axes import Cells, cells_of, spectrum
 from anyconv._algorithms._fft_sizes import cheapest_rows, joined_windows, steps
-from anyconv._algorithms._tiled import Tiled
+from anyconv._algorithms.fft import Spectral
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import (
@@ -37,19 +37,11 @@ STRIDED, STRIDED_REAL = 1.5, 1.2
 
 
 @dataclass(frozen=True)
-class RowFft(Tiled):
-    """B transforms and then unfolds rows, G transforms, A is the inverse, cropped."""
+class RowFft(Spectral):
+    """B transforms all axes but the last and unfolds rows, A is the inverse, cropped."""
 
-    name: ClassVar[str] = "fft"
     lies_channels_first: ClassVar[bool] = True
-    sizes: Shape  # of all axes but the last
     neighbours: int
-    is_complex: bool
-
-    @classmethod
-    def refusal(cls, problem: Problem) -> str | None:
-        """Nothing that it is chosen for."""
-        return None
 
     @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
@@ -58,7 +50,7 @@ class RowFft(Tiled):
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
         tile, sizes, neighbours, _ = cheapest_rows(problem)
         tile = (*tile, _whole(box[-1], neighbours))
-        return cls(windows, problem.groups, tile, sizes, neighbours, traits.is_complex)
+        return cls(windows, problem.groups, tile, sizes, traits.is_complex, neighbours)
 
     def resized(self, output: Shape) -> Self:
         """The same algorithm for other windows; a tile's rows are as long as all are."""
@@ -86,22 +78,6 @@ class RowFft(Tiled):
     def row(self) -> Windows:
         """The windows of neighbours along a row."""
         return joined_windows(self.windows.axis(-1), self.neighbours, self.tile[-1])
-
-    @property
-    def frequencies(self) -> Shape:
-        """Frequencies along all axes but the last; of a real array half tell the others."""
-        *others, last = self.sizes
-        return (*others, last if self.is_complex else last // 2 + 1)
-
-    @property
-    def points(self) -> int:
-        """The frequencies of one tile."""
-        return prod(self.frequencies)
-
-    @property
-    def point_elements(self) -> int:
-        """A frequency of a real array has two parts."""
-        return self.points * (1 if self.is_complex else 2)
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The tiles, their spectra before and after a copy, unfolded, and those of the outputs."""

@@ -28,20 +28,42 @@ THIN = 1.5
 
 
 @dataclass(frozen=True)
-class Fft(Tiled):
-    """B and G are Fourier transforms, A is the inverse, cropped."""
+class Spectral(Tiled):
+    """Tiles that are multiplied frequency by frequency, along the axes that `sizes` names."""
 
     name: ClassVar[str] = "fft"
     sizes: Shape
     is_complex: bool
-    # Whether each group has one input channel; whether it has that or one output channel.
-    is_spread: bool
-    is_thin: bool
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
         """Nothing is refused."""
         return None
+
+    @property
+    def frequencies(self) -> Shape:
+        """Frequencies along each axis; of a real array half of the last axis's tell the others."""
+        *others, last = self.sizes
+        return (*others, last if self.is_complex else last // 2 + 1)
+
+    @property
+    def points(self) -> int:
+        """The frequencies of one tile."""
+        return prod(self.frequencies)
+
+    @property
+    def point_elements(self) -> int:
+        """A frequency of a real array has two parts."""
+        return self.points * (1 if self.is_complex else 2)
+
+
+@dataclass(frozen=True)
+class Fft(Spectral):
+    """B and G are Fourier transforms, A is the inverse, cropped."""
+
+    # Whether each group has one input channel; whether it has that or one output channel.
+    is_spread: bool
+    is_thin: bool
 
     @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
@@ -58,16 +80,6 @@ class Fft(Tiled):
     def is_elementwise(self) -> bool:
         """With one input or one output channel a group."""
         return self.is_thin
-
-    @property
-    def points(self) -> int:
-        """The frequencies of one tile."""
-        return prod(self.frequencies)
-
-    @property
-    def point_elements(self) -> int:
-        """A frequency of a real array has two parts."""
-        return self.points * (1 if self.is_complex else 2)
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The tiles and their spectra, once each before and after the products."""
@@ -107,9 +119,3 @@ class Fft(Tiled):
         if is_short(self.sizes):
             return Cost(multiplies + THIN * own * transforms, elements, runs, 30)
         return Cost(multiplies, elements, runs, 30, transforms)
-
-    @property
-    def frequencies(self) -> Shape:
-        """Frequencies along each axis; of a real array half of the last axis's tell the others."""
-        *others, last = self.sizes
-        return (*others, last if self.is_complex else last // 2 + 1)
