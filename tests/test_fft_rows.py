@@ -45,7 +45,7 @@ def problem_of(kernel, output, *, stride=1, dilation=1, c=2, k=3):
 def by_rows(monkeypatch):
     """`fft` is `RowFft` wherever that can be."""
 
-    def can_be(problem, traits):
+    def can_be(problem, operation, traits):
         return problem.geometry.rank > 1 and problem.groups == 1
 
     monkeypatch.setattr(algorithms_mod, "rows_are_cheaper", can_be)
@@ -182,3 +182,14 @@ def test_images_under_a_small_kernel_are_transformed_along_one_axis():
     plan = plan_conv((16, 512, 512, 1), (7, 7, 1, 1), dtype="complex64", padding="full")
     assert isinstance(plan.leaves[0].template, RowFft)
     assert plan.leaves[0].template.neighbours > 1
+
+
+def test_weights_of_volumes_are_found_by_rows_and_their_outputs_are_not():
+    shapes = (1, 79, 79, 79, 1), (16, 16, 16, 1, 8)
+    by_rows = {
+        operation: isinstance(
+            plan_conv(*shapes, dtype="complex64", operation=operation).leaves[0].template, RowFft
+        )
+        for operation in ("forward", "input", "weight")
+    }
+    assert by_rows == {"forward": False, "input": False, "weight": True}

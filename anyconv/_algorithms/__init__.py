@@ -35,7 +35,7 @@ def algorithm_named(
         return FusedTaps if one_each and traits.adds_products else DepthwiseTaps
     if name == "fft":
         # Rows are folded back in many small calls, for which workers contend.
-        if operation != "input" and rows_are_cheaper(problem, traits):
+        if operation != "input" and rows_are_cheaper(problem, operation, traits):
             return RowFft
         if is_short(cheapest_tile(problem).sizes):
             return ShortFft

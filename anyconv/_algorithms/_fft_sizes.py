@@ -9,7 +9,7 @@ from typing import NamedTuple
 from anyconv._costs import CPU, product_efficiency
 from anyconv._geometry import Problem, Windows, effective_kernel_size
 from anyconv._traits import Traits
-from anyconv._typing import Shape
+from anyconv._typing import Operation, Shape
 
 # Axes all this long or shorter are transformed by matrix products.
 SHORT = 48
@@ -27,8 +27,9 @@ PASSED = 1.0
 COPIED_ROW, UNFOLDED = 0.5, 0.5
 # What a spectrum of a row's taps takes to be laid out as it is multiplied.
 EXPANDED = 10.0
-# Rows are unfolded where that is estimated to take less than this part of the time.
-WORTH_ROWS = 0.9
+# Rows are unfolded where that is estimated to take less than this part of the time; the gradient of
+# a weight transforms both of its factors, and gains more.
+WORTH_ROWS, WORTH_ROWS_OF_BOTH = 0.9, 1.0
 # The neighbours of a row that may have one window.
 NEIGHBOURS = (1, 2, 4, 8)
 # What an elementwise product of two frequencies takes, in nanoseconds.
@@ -164,11 +165,12 @@ def joined_windows(axis: Windows, beside: int, outputs: int) -> Windows:
     return Windows((kernel,), (step,), axis.dilation, (outputs // beside,))
 
 
-def rows_are_cheaper(problem: Problem, traits: Traits) -> bool:
+def rows_are_cheaper(problem: Problem, operation: Operation, traits: Traits) -> bool:
     """Whether the last axis is better unfolded than transformed, which was measured on CPUs."""
     if traits.runs != "workers" or problem.geometry.rank == 1 or problem.groups > 1:
         return False
-    return cheapest_rows(problem).cost < WORTH_ROWS * cheapest_tile(problem).cost
+    worth = WORTH_ROWS_OF_BOTH if operation == "weight" else WORTH_ROWS
+    return cheapest_rows(problem).cost < worth * cheapest_tile(problem).cost
 
 
 def _cheapest(problem: Problem, rank: int, cost: Callable[[Shape, Shape, int], float]) -> Tiles:
