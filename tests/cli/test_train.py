@@ -51,15 +51,22 @@ def assert_same_bits(folder, other):
 
 
 def command(*arguments):
-    """Start the command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "anyconv.cli", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    """Start the command in a process of its own, which Ctrl-C stops.
+
+    A shell's background jobs ignore it, and so would what such a job's tests start.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "anyconv.cli", *map(str, arguments)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_epoch(process, folder, epoch):
