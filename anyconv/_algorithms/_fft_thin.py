@@ -53,7 +53,7 @@ class ThinFft(LongFft):
         """The spectra of some lanes on both sides and in between, and what they were made from."""
         tiles, lanes = images * prod(self.tiles.output), max(in_channels, out_channels)
         at_once = min(self._lanes_at_once(tiles), lanes)
-        spectrum = self.points * (1 if self.is_complex else 2)
+        spectrum = self.point_elements
         transformed = (2 * tiles + 2) * spectrum * at_once + 2 * tiles * spectrum
         cells = tiles * (prod(self.sizes) * in_channels + 2 * prod(self.tile) * out_channels)
         return transformed + cells
@@ -65,7 +65,7 @@ class ThinFft(LongFft):
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The transforms, the product, and some copies."""
         tiles, lanes = images * prod(self.tiles.output), max(in_channels, out_channels)
-        parts = self.points * (1 if self.is_complex else 2)
+        parts = self.point_elements
         chunks = max(lanes / self._lanes_at_once(tiles), 1)
         counts = (
             (self.tile, tiles * out_channels),

@@ -99,7 +99,7 @@ class Fft(Spectral):
         c, k = in_channels // self.groups, out_channels // self.groups
         weights = in_channels * k
         # A complex product is four of real numbers; of those half the frequencies tell the rest.
-        own, parts = (1.0, points) if self.is_complex else (4.0, 2 * points)
+        own, parts = (1.0 if self.is_complex else 4.0), self.point_elements
         work = products if is_short(self.sizes) else steps
         counts = (
             (self.tile, tiles * out_channels),
