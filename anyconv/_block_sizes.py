@@ -11,8 +11,6 @@ from anyconv._typing import Operation, Shape
 
 # A sum of so many rows, in single precision, is as exact as its terms; longer ones are cut.
 MOST_SUMMED_ROWS = 4096
-# Below this many multiply-adds a call is cheaper than handing it to another thread.
-WORTH_A_WORKER = 3 * 2**21
 # Prepared weights larger than this are prepared a few output channels at a time, by all workers,
 # where a shared cache holds all data meanwhile, or they are the larger part.
 WORTH_PARTS = 2**22
@@ -143,7 +141,7 @@ def _size_passing_blocks(
     """Blocks by each of which all prepared weights pass, one block after the other."""
     images, box = max(problem.images, 1), problem.geometry.output
     workers = 1
-    if traits.runs == "workers" and problem.multiply_adds >= WORTH_A_WORKER:
+    if traits.runs == "workers" and problem.multiply_adds >= chosen.worth_a_worker:
         workers = limits.workers
         if operation == "weight":  # workers that hold a sum each must leave room for blocks
             template = chosen.create(problem, box, traits)

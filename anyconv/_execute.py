@@ -138,6 +138,17 @@ def run_input_gradient(
         return dx
     parts = [prepared(plan, w, channels, dtype, xp=xp) for channels in plan.channels]
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
+    whole_images = plan.template.windows.output == p.geometry.output and len(parts) == 1
+    if plan.template.adds_into_slices and whole_images:
+
+        def add(blocks: Sequence[Block]) -> None:
+            for block in blocks:
+                cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
+                part = as_dtype(dy[block.outputs], dtype, xp=xp)
+                block.algorithm.add_input_gradient(cells, part, parts[0], xp=xp)
+
+        share(add, plan.blocks, plan.workers)
+        return as_dtype(dx, dy.dtype, xp=xp)
 
     def work(blocks: Sequence[Block]) -> Array:
         (block,) = blocks

@@ -18,7 +18,8 @@ from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
 CHUNK_BYTES = 8 * 2**20
-SHARED_BYTES = 16 * 2**20  # less is done before a second worker has well begun
+# Less is done before a second worker has well begun, by kernels that make one pass or many.
+SHARED_BYTES, AT_ONCE_SHARED = 16 * 2**20, 13 * 2**20
 
 
 class Block(NamedTuple):
@@ -37,18 +38,20 @@ def pooled(
     *arrays: Array,
     dtype: DType | None = None,
     takes_out: bool = True,
+    at_once: bool = False,
     xp: Namespace,
 ) -> Array:
     """A kernel from `(n, *spatial, c)` to `(n, *output, c)`, on arrays in the caller's layout.
 
     It is called with the arrays of a block, its axes and, if it takes that, the place of its result
-    as `out`. Half precision is widened before the kernel and narrowed after.
+    as `out`. Half precision is widened before the kernel and narrowed after. A kernel that does its
+    work `at_once`, without a temporary, has blocks as large as may be.
     """
     canonical = [_canonical(a, call, xp=xp) for a in arrays]
     x = canonical[0]
     wide, dtype = accumulator(xp, x.dtype), dtype or x.dtype
     each = 3 * prod(x.shape[1:]) * item_bytes(xp, wide)
-    pace = _pace(x.shape[0], each, call.output[0], xp=xp)
+    pace = _pace(x.shape[0], each, call.output[0], at_once=at_once, xp=xp)
     if pace.images >= x.shape[0] and pace.rows >= call.output[0]:
         y = kernel(*_as(wide, canonical, xp=xp), axes=call.axes)
         return xp.reshape(xp.astype(y, dtype, copy=False), call.y_shape)
@@ -74,6 +77,7 @@ def unpooled(
     *arrays: Array,
     takes_out: bool = True,
     adds: bool = False,
+    at_once: bool = False,
     xp: Namespace,
 ) -> Array:
     """A kernel from outputs, and perhaps inputs, to the gradient of the inputs, likewise.
@@ -87,7 +91,7 @@ def unpooled(
     wide = accumulator(xp, dy.dtype)
     writes = takes_out and has_out(xp) and wide == dy.dtype
     each = 4 * prod(shape[1:]) * item_bytes(xp, wide)
-    pace = _pace(n, each, first.outputs, xp=xp)
+    pace = _pace(n, each, first.outputs, at_once=at_once, xp=xp)
     if not (first.disjoint or (adds and writes)):
         pace = pace._replace(rows=first.outputs)
     if pace.images >= n and pace.rows >= first.outputs:
@@ -136,15 +140,16 @@ class Pace(NamedTuple):
     rows: int
 
 
-def _pace(n: int, each: int, rows: int = 1, *, xp: Namespace) -> Pace:
+def _pace(n: int, each: int, rows: int = 1, *, at_once: bool = False, xp: Namespace) -> Pace:
     """The pace within the limits, where an image takes `each` bytes and has `rows` of windows."""
     limits, each = current_options(), max(each, 1)
     if is_traced(xp):
         return Pace(1, n, rows)
     if not is_numpy(xp):
         return Pace(1, max(limits.workspace_bytes // each, 1), rows)
-    workers = limits.workers if n * each > SHARED_BYTES else 1
-    room = max(min(limits.workspace_bytes // workers, CHUNK_BYTES), 1)
+    shared, chunk = (AT_ONCE_SHARED, n * each) if at_once else (SHARED_BYTES, CHUNK_BYTES)
+    workers = limits.workers if n * each > shared else 1
+    room = max(min(limits.workspace_bytes // workers, chunk), 1)
     images = max(min(room // each, -(-n // workers)), 1)
     if each > room:
         parts = workers * -(-each // (workers * room))  # of one image, each worker has as many

@@ -1,22 +1,37 @@
-"""What the caller may set for all calls at once: the workspace and the workers."""
+"""What the caller may set for all calls at once: workspace, workers, compiled loops."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from anyconv._checks import integer
+from anyconv._checks import integer, shown
+from anyconv._namespace import why_no_compiled_loops
 
 MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
 class Options:
-    """Limits of a call. `workers` counts the threads that share a call on NumPy arrays."""
+    """Limits of a call. `workers` counts the threads that share a call on NumPy arrays.
+
+    `compiled` says whether loops over NumPy arrays may be compiled, or `"auto"`.
+    """
 
     workspace_bytes: int
     workers: int
+    compiled: bool | Literal["auto"] = "auto"
+
+    def compiles(self, work: int, worth: int) -> bool:
+        """Whether loops over NumPy arrays are to be compiled for a call, given what it has to do.
+
+        Numba is imported only where there is work enough.
+        """
+        if self.compiled == "auto":
+            return work >= worth and why_no_compiled_loops() is None
+        return self.compiled
 
 
 def _usable_cores() -> int:
@@ -36,7 +51,12 @@ def current_options() -> Options:
 
 
 @contextmanager
-def options(*, workspace_bytes: int | None = None, workers: int | None = None) -> Iterator[Options]:
+def options(
+    *,
+    workspace_bytes: int | None = None,
+    workers: int | None = None,
+    compiled: bool | Literal["auto"] | None = None,
+) -> Iterator[Options]:
     """Set limits for the calls made inside a `with` block, in this thread alone.
 
     Parameters
@@ -48,18 +68,23 @@ def options(*, workspace_bytes: int | None = None, workers: int | None = None) -
     workers : int, optional
         The threads that share one call on NumPy arrays, each with a matrix product of one thread;
         the cores that the process may use unless set. Other libraries bring their own threads.
+    compiled : bool or "auto", optional
+        Whether depthwise convolution and pooling of NumPy arrays run in loops that Numba compiles:
+        several times as fast, and equal but for rounding. ``"auto"``, unless set, does so where
+        Numba is installed (the extra `fast`) and a call is large. The first such call of a process
+        imports Numba; the first of all compiles, for a second or two, and keeps that on disk.
 
     Yields
     ------
     Options
-        The limits in force, with attributes `workspace_bytes` and `workers`.
+        What is in force, with attributes `workspace_bytes`, `workers` and `compiled`.
 
     Raises
     ------
     TypeError
-        If a limit is not a whole number.
+        If a limit is not a whole number, `compiled` neither true, false nor ``"auto"``.
     ValueError
-        If a limit is below one.
+        If a limit is below one; if `compiled` is true and Numba cannot be imported.
 
     See Also
     --------
@@ -72,13 +97,27 @@ def options(*, workspace_bytes: int | None = None, workers: int | None = None) -
     ...     limits.workspace_bytes
     1048576
     """
-    changes = {}
+    changes: dict[str, Any] = {}
     if workspace_bytes is not None:
         changes["workspace_bytes"] = integer("workspace_bytes", workspace_bytes, minimum=1)
     if workers is not None:
         changes["workers"] = integer("workers", workers, minimum=1)
+    if compiled is not None:
+        changes["compiled"] = _compiled(compiled)
     token = _current.set(replace(_current.get(), **changes))
     try:
         yield _current.get()
     finally:
         _current.reset(token)
+
+
+def _compiled(value: Any) -> bool | Literal["auto"]:
+    """The argument `compiled`, checked."""
+    if isinstance(value, str) and value == "auto":
+        return "auto"
+    if not isinstance(value, bool):
+        raise TypeError(f"`compiled` must be True, False or 'auto', got {shown(value)}")
+    reason = why_no_compiled_loops() if value else None
+    if reason:
+        raise ValueError(f"`compiled=True` needs Numba, which cannot be imported: {reason}")
+    return value

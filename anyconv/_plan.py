@@ -139,6 +139,7 @@ class Plan:
             )
         )
         slab = tuple((start, start + n) for start, n in zip(starts, algorithm.reach, strict=True))
+        algorithm, slab = algorithm.placed(slab, geometry.input)
         rows = slice(*images)
         outputs = (rows, *(slice(*bounds) for bounds in box), channels)
         return Block(algorithm, outputs, part, rows, slab)

@@ -23,6 +23,8 @@ from anyconv._typing import Operation
 
 # How many products of half precision a GPU's matrix cores make while it makes one in single.
 HALF_SPEED = 8
+# So many multiply-adds are worth having loops compiled for.
+WORTH_COMPILING = 2**21
 # Below this many multiply-adds nothing is won by a transform.
 WORTH_A_TRANSFORM = 2**24
 
@@ -36,6 +38,9 @@ def make_plan(
     limits: Options,
 ) -> Plan:
     """The plan of one map of a convolution, rewritten where that is cheaper."""
+    if traits.runs == "workers" and not traits.compiles:
+        compiles = limits.compiles(problem.multiply_adds, WORTH_COMPILING)
+        traits = traits._replace(compiles=compiles)
     plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
     # An algorithm asked for by name is wanted on the problem as it stands.
     if algorithm != "auto" or problem.multiply_adds < WORTH_A_TRANSFORM:

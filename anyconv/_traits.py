@@ -31,6 +31,7 @@ class Traits(NamedTuple):
     adds_products: bool  # in one pass, whatever the products' number
     sums_half_in_single: bool  # where the arrays' own dtype is half precision
     copies_turned: bool  # of the factors of many products at once
+    compiles: bool = False  # loops, for this call
 
 
 def traits_of(xp: Namespace, x: Array) -> Traits:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -52,26 +53,26 @@ def share(
     with single_threaded_products():
         # The calling thread takes the last share itself.
         futures = [
-            _pool(workers - 1).submit(_on_core, core, work, share)
-            for core, share in zip(cores[:-1], shares[:-1], strict=True)
+            _pool(workers - 1).submit(_on_cores, some, work, share)
+            for some, share in zip(cores, shares[:-1], strict=True)
         ]
-        last = _on_core(cores[-1], work, shares[-1])
+        last = work(shares[-1])
         return [*(future.result() for future in futures), last]
 
 
-def _cores_apart(workers: int) -> list[int | None]:
-    """A core for each worker, the caller's own last, where the workers take all there are.
+def _cores_apart(workers: int) -> list[set[int] | None]:
+    """The cores of each worker but the caller: one each, where the workers take all there are.
 
     Threads that wait for one another are woken side by side, on one core; some systems, virtual
     machines above all, leave them there while others idle.
     """
     own = _current_core()
     if own is None:
-        return [None] * workers
+        return [None] * (workers - 1)
     cores = os.sched_getaffinity(0)
     if len(cores) != workers or own not in cores:
-        return [None] * workers
-    return [*sorted(cores - {own}), own]
+        return [cores] * (workers - 1)
+    return [{core} for core in sorted(cores - {own})]
 
 
 @cache
@@ -87,17 +88,21 @@ def _current_core() -> int | None:
     return None if ask is None else ask()
 
 
-def _on_core(
-    core: int | None, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]
+class _Here(threading.local):
+    """The cores that a thread of ours has last been put on."""
+
+    cores: set[int] | None = None
+
+
+_here = _Here()
+
+
+def _on_cores(
+    cores: set[int] | None, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]
 ) -> Result:
-    """The work on one core, if any, and the thread's cores as they were."""
-    if core is None:
-        return work(items)
-    before = os.sched_getaffinity(0)
-    with suppress(OSError):  # a core that has just been taken away
-        os.sched_setaffinity(0, {core})
-    try:
-        return work(items)
-    finally:
-        with suppress(OSError):
-            os.sched_setaffinity(0, before)
+    """The work on some cores, in a thread that stays there: being moved costs as much as a wake."""
+    if cores is not None and cores != _here.cores:
+        with suppress(OSError):  # a core that has just been taken away
+            os.sched_setaffinity(0, cores)
+            _here.cores = cores
+    return work(items)

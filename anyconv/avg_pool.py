@@ -10,6 +10,7 @@ from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, device, divide
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, window_counts, window_sum, window_sum_adjoint
+from anyconv._pooling_loops import are_tiles, compiles, sums_at_once, sums_at_once_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
 
@@ -139,22 +140,27 @@ def avg_pool_backward(
 
 def averages(call: PoolCall, x: Array, *, counted: bool, xp: Namespace) -> Array:
     """The average of each window, on arrays in the caller's layout."""
+    at_once = compiles(call, x, xp=xp)
+    window_sums = sums_at_once if at_once else window_sum
 
     def average(x: Array, axes: Axes, out: Array | None = None) -> Array:
-        y = window_sum(x, axes, out=out, xp=xp)
+        y = window_sums(x, axes, out=out, xp=xp)
         return divide(y, _divisor(y, axes, counted, xp=xp), xp=xp)
 
-    return pooled(average, call, x, xp=xp)
+    return pooled(average, call, x, at_once=at_once, xp=xp)
 
 
 def averages_gradient(call: PoolCall, dy: Array, *, counted: bool, xp: Namespace) -> Array:
     """The gradient of `averages`."""
+    at_once = compiles(call, dy, xp=xp)
+    adjoint = sums_at_once_adjoint if at_once else window_sum_adjoint
 
     def gradient(dy: Array, axes: Axes, out: Array | None = None) -> Array:
         shares = dy / _divisor(dy, axes, counted, xp=xp)
-        return window_sum_adjoint(shares, axes, out=out, xp=xp)
+        return adjoint(shares, axes, out=out, xp=xp)
 
-    return unpooled(gradient, call, dy, xp=xp)
+    adds = at_once and not are_tiles(call.axes)
+    return unpooled(gradient, call, dy, adds=adds, at_once=at_once, xp=xp)
 
 
 def _divisor(y: Array, axes: Axes, counted: bool, *, xp: Namespace) -> Array | int:

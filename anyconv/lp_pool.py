@@ -11,6 +11,7 @@ from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, window_sum, window_sum_adjoint
+from anyconv._pooling_loops import compiles, sums_at_once, sums_at_once_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
 
@@ -131,20 +132,26 @@ def lp_pool_backward(
 
 
 def _norm(call: PoolCall, x: Array, *, p: float, xp: Namespace) -> Array:
+    window_sums = sums_at_once if compiles(call, x, xp=xp) else window_sum
+
     def norm(x: Array, axes: Axes) -> Array:
-        powers = window_sum(_power(x, p, xp=xp), axes, xp=xp)
+        powers = window_sums(_power(x, p, xp=xp), axes, xp=xp)
         return xp.sqrt(powers) if p == 2 else powers ** (1 / p)
 
     return pooled(norm, call, x, takes_out=False, xp=xp)
 
 
 def _norm_gradient(call: PoolCall, dy: Array, x: Array, *, p: float, xp: Namespace) -> Array:
+    at_once = compiles(call, x, xp=xp)
+    window_sums = sums_at_once if at_once else window_sum
+    adjoint = sums_at_once_adjoint if at_once else window_sum_adjoint
+
     def gradient(dy: Array, x: Array, axes: Axes) -> Array:
-        powers = window_sum(_power(x, p, xp=xp), axes, xp=xp)
+        powers = window_sums(_power(x, p, xp=xp), axes, xp=xp)
         is_zero = powers == 0
         one, zero = xp.ones_like(powers), xp.zeros_like(powers)
         scaled = dy * xp.where(is_zero, one, powers) ** (1 / p - 1)  # dy * y ** (1 - p)
-        shares = window_sum_adjoint(xp.where(is_zero, zero, scaled), axes, xp=xp)
+        shares = adjoint(xp.where(is_zero, zero, scaled), axes, xp=xp)
         if p == 2:
             return shares * x
         size = xp.abs(x)

@@ -10,6 +10,7 @@ from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, index_dtype, scatters_in_order
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, max_gradient, window_max
+from anyconv._pooling_loops import are_tiles, compiles, maxima_at_once, maxima_gradient_at_once
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
 from anyconv._winners import (
     first_max_gradient,
@@ -180,11 +181,17 @@ def max_pool_backward(
 
 def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
     """The maximum of each window, on arrays in the caller's layout."""
-    return pooled(partial(window_max, xp=xp), call, x, xp=xp)
+    at_once = compiles(call, x, xp=xp)
+    kernel = maxima_at_once if at_once else window_max
+    return pooled(partial(kernel, xp=xp), call, x, at_once=at_once, xp=xp)
 
 
 def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
     """The gradient of `maxima`."""
+    if ties != "split" and compiles(call, x, xp=xp):
+        kernel = partial(maxima_gradient_at_once, ties=ties == "all", xp=xp)
+        adds = not are_tiles(call.axes)
+        return unpooled(kernel, call, dy, x, adds=adds, at_once=True, xp=xp)
     if ties != "first":
         kernel = partial(max_gradient, split=ties == "split", xp=xp)
         return unpooled(kernel, call, dy, x, xp=xp)

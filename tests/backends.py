@@ -11,11 +11,13 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import array_api_compat
 import numpy as np
+
+import anyconv
 
 Array = Any
 
@@ -35,6 +37,7 @@ class Backend:
     device: Any
     dtypes: frozenset[str] = EVERYWHERE
     weight: float = 1.0  # of the examples that a fast backend runs, the share that this one does
+    compiled: bool | None = None  # whether NumPy's arrays are worked on in compiled loops
 
     def __repr__(self) -> str:
         return self.name
@@ -100,7 +103,7 @@ class Backend:
         """The function's result on arrays of this backend, after the checks of this module."""
         arrays = [value for value in arguments if self.owns(value)]
         before = [self.to_numpy(array) for array in arrays]
-        with self._watch():
+        with self._watch(), anyconv.options(compiled=self.compiled):
             result = self._run(function, arguments, options)
         for array, values in zip(arrays, before, strict=True):
             np.testing.assert_array_equal(self.to_numpy(array), values, "an argument was changed")
@@ -155,7 +158,14 @@ def _import(name: str) -> Any:
 
 
 def _numpy() -> Backend:
-    return Backend("numpy", _import("array_api_compat.numpy"), "cpu", EVERYWHERE | {"float16"})
+    numpy, dtypes = _import("array_api_compat.numpy"), EVERYWHERE | {"float16"}
+    return Backend("numpy", numpy, "cpu", dtypes, compiled=False)
+
+
+def _numba() -> Backend:
+    """NumPy's arrays, in compiled loops wherever there are any, however small the call."""
+    _import("numba")
+    return replace(_numpy(), name="numba", compiled=True)
 
 
 def _strict() -> Backend:
@@ -204,6 +214,7 @@ def _dask() -> Backend:
 
 _LOADERS: dict[str, Callable[[], Backend]] = {
     "numpy": _numpy,
+    "numba": _numba,
     "array-api-strict": _strict,
     "torch": _torch,
     "torch:cuda": _torch_cuda,

@@ -21,6 +21,7 @@ LIBRARIES = {
     "cupyx",
     "dask",
     "jax",
+    "numba",
     "numpy",
     "torch",
 }
@@ -45,6 +46,7 @@ FLOORS = {
     "_algorithms": 2,
     "_axis_reductions": 2,
     "_pooling": 2,
+    "_pooling_loops": 2,
     "_winners": 2,
     "_unpooling": 2,
     "_rewritings": 2,
@@ -244,7 +246,11 @@ def test_signatures(name):
 
 
 def test_options_and_plan_take_what_the_documentation_says():
-    assert list(inspect.signature(anyconv.options).parameters) == ["workspace_bytes", "workers"]
+    assert list(inspect.signature(anyconv.options).parameters) == [
+        "workspace_bytes",
+        "workers",
+        "compiled",
+    ]
     parameters = inspect.signature(anyconv.plan_conv).parameters
     first = list(parameters)[:2]
     assert first == ["x_shape", "w_shape"]

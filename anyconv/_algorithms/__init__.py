@@ -6,6 +6,7 @@ from anyconv._algorithms._fft_rows import RowFft
 from anyconv._algorithms._fft_short import ShortFft
 from anyconv._algorithms._fft_sizes import cheapest_tile, is_short, rows_are_cheaper
 from anyconv._algorithms._fft_thin import ThinFft
+from anyconv._algorithms._taps_compiled import CompiledTaps
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._algorithms._tiled import Tiled
@@ -31,8 +32,9 @@ def algorithm_named(
 ) -> type[Algorithm]:
     """The class of a named algorithm that suits one map of a problem, and the arrays' library."""
     if name == "taps" and problem.is_depthwise:
-        one_each = problem.groups == problem.out_channels
-        return FusedTaps if one_each and traits.adds_products else DepthwiseTaps
+        if problem.groups != problem.out_channels or not traits.adds_products:
+            return DepthwiseTaps
+        return CompiledTaps if traits.compiles and CompiledTaps.suits(problem) else FusedTaps
     if name == "fft":
         # Rows are folded back in many small calls, for which workers contend.
         if operation != "input" and rows_are_cheaper(problem, operation, traits):

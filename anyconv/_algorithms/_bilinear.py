@@ -19,7 +19,7 @@ from math import prod
 from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
-from anyconv._geometry import Problem, Windows
+from anyconv._geometry import Pairs, Problem, Windows
 from anyconv._namespace import has_out, in_order, is_worth_turning, matmul
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
@@ -42,6 +42,10 @@ class Algorithm(ABC):
     lies_channels_first: ClassVar[bool] = False
     # Whether an output is the sum of one product, with nothing added before it or after.
     is_one_product: ClassVar[bool] = False
+    # Whether `add_input_gradient` may be given cells of a larger array.
+    adds_into_slices: ClassVar[bool] = False
+    # Below this many multiply-adds a call is cheaper than handing some of it to another thread.
+    worth_a_worker: ClassVar[int] = 3 * 2**21
     # Whether `turned_weight` has to copy the weight.
     copies_turned: ClassVar[bool] = False
 
@@ -62,6 +66,13 @@ class Algorithm(ABC):
         if output == self.windows.output:
             return self
         return replace(self, windows=replace(self.windows, output=output))
+
+    def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
+        """The same for one block, whose slab may lie outside an input of such sizes; and the slab.
+
+        An algorithm that needs no padding keeps in mind where the input ends, and takes less.
+        """
+        return self, slab
 
     @property
     def reach(self) -> Shape:
@@ -193,6 +204,12 @@ class Algorithm(ABC):
         m = self.output_adjoint(dy, xp=xp)
         terms = (self.multiply_adjoint_data(m, weight, xp=xp) for weight in weights)
         return self.data_adjoint(terms, dy.shape[0], xp=xp)
+
+    def add_input_gradient(
+        self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
+    ) -> None:
+        """The same, added to the cells of the slab where `adds_into_slices`."""
+        dx += self.input_gradient(dy, weights, xp=xp)
 
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the prepared weights' gradient, for `weight_adjoint`."""

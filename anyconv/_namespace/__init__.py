@@ -7,6 +7,20 @@ caller has imported it, and no other part of the core names one.
 """
 
 from anyconv._namespace._blocks import map_batch
+from anyconv._namespace._compiled import (
+    MOST_AXES,
+    AxisLoop,
+    add_products,
+    add_products_data,
+    add_products_weight,
+    outputs_together,
+    repeated_factors,
+    why_no_compiled_loops,
+    window_maxima,
+    window_maxima_gradient,
+    window_sums,
+    window_sums_adjoint,
+)
 from anyconv._namespace._door import (
     array_namespace,
     check_devices,
@@ -62,9 +76,14 @@ from anyconv._namespace._values import (
 )
 
 __all__ = [
+    "AxisLoop",
+    "MOST_AXES",
     "accumulator",
     "add_at",
     "add_at_positions",
+    "add_products",
+    "add_products_data",
+    "add_products_weight",
     "adds_row_by_row",
     "array_namespace",
     "check_devices",
@@ -100,10 +119,17 @@ __all__ = [
     "multiplies_half_in_float32",
     "multiply_by_factor",
     "namespace_of_name",
+    "outputs_together",
     "pad_constant",
+    "repeated_factors",
     "runs_on_gpu",
     "scatters_in_order",
     "set_at",
     "strided_view",
     "sum_of_products",
+    "why_no_compiled_loops",
+    "window_maxima",
+    "window_maxima_gradient",
+    "window_sums",
+    "window_sums_adjoint",
 ]

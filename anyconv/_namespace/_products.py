@@ -96,7 +96,13 @@ def multiply_by_factor(a: Array, factor: Array, *, xp: Namespace) -> Array:
 @lru_cache
 def has_sums_of_products(xp: Namespace, dtype: DType) -> bool:
     """Whether `sum_of_products` is one pass over its factors, without a temporary."""
-    return (is_numpy(xp) or is_cupy(xp)) and is_kind(xp, dtype, "real floating")
+    if not is_kind(xp, dtype, "real floating"):
+        return False
+    if is_numpy(xp):
+        import numpy
+
+        return numpy.dtype(dtype).isnative
+    return is_cupy(xp)
 
 
 def sum_of_products(

@@ -1,0 +1,116 @@
+"""`taps` where each channel is convolved apart, in compiled loops that leave padding out.
+
+The sum of `x_(stride o + dilation t - padding) w_t` is over the taps t that are on a cell of the
+input. So a slab is a view of these cells, and no memory is held.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar, Self
+
+from anyconv._algorithms._bilinear import OWN_CACHE
+from anyconv._algorithms._taps_fused import FusedTaps
+from anyconv._costs import Cost
+from anyconv._geometry import Pairs, Problem
+from anyconv._namespace import (
+    MOST_AXES,
+    AxisLoop,
+    add_products,
+    add_products_data,
+    add_products_weight,
+    device,
+    outputs_together,
+    repeated_factors,
+)
+from anyconv._typing import Array, Namespace, Shape
+
+
+@dataclass(frozen=True)
+class CompiledTaps(FusedTaps):
+    """`FusedTaps` on the cells of a slab that lie in the input, `starts` and `sizes` along axes."""
+
+    starts: Shape = ()
+    sizes: Shape = ()
+
+    adds_into_slices: ClassVar[bool] = True
+    worth_a_worker: ClassVar[int] = 2**20
+
+    @classmethod
+    def suits(cls, problem: Problem) -> bool:
+        """Whether there are loops for as many axes."""
+        return problem.geometry.rank <= MOST_AXES
+
+    def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
+        """Without the cells outside the input."""
+        inside = []
+        for (start, stop), size in zip(slab, sizes, strict=True):
+            low = min(max(start, 0), size)
+            inside.append((low, max(min(stop, size), low)))
+        starts = tuple(start - low for (start, _), (low, _) in zip(slab, inside, strict=True))
+        cells = tuple(high - low for low, high in inside)
+        return replace(self, starts=starts, sizes=cells), tuple(inside)
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """One pass, that reads a cell and a factor for each tap from a core's own cache."""
+        outputs = images * prod(self.windows.output)
+        run = self._repeats(out_channels) * out_channels
+        products = self.windows.taps * outputs * out_channels
+        return Cost(0, 0.6 * products + 2 * outputs * out_channels, products / (4 * run), 4)
+
+    def folding(self, images: int, in_channels: int) -> Cost:
+        """Sums that are read and written for each tap, where one is otherwise kept for four."""
+        return Cost(
+            0, 0.3 * images * prod(self.windows.output) * self.windows.taps * in_channels, 0, 0
+        )
+
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
+        """A block is read and written once, so a cache need not hold it."""
+        return block <= 16 * OWN_CACHE
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The factors of some outputs of a row, `(*kernel, 1, g) -> (taps, together * g)`."""
+        w = xp.reshape(w, (self.windows.taps, self.groups))
+        return (repeated_factors(w, self._repeats(self.groups), xp=xp),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The sum over these outputs, `(taps, together * g) -> (*kernel, 1, g)`."""
+        factors = xp.reshape(terms[0], (*self.windows.kernel, -1, self.groups))
+        return xp.sum(factors, axis=-2, keepdims=True)
+
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
+        """The same, summed in y."""
+        add_products(y, x, weights[0], self._axes_of_loops)
+
+    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient of the cells of one slab."""
+        shape = (dy.shape[0], *self._sizes, self.groups)
+        dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+        self.add_input_gradient(dx, dy, weights, xp=xp)
+        return dx
+
+    def add_input_gradient(
+        self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
+    ) -> None:
+        """The same, added to these cells."""
+        add_products_data(dx, dy, weights[0], self._axes_of_loops)
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the factors' gradient, `(taps, together * g)`."""
+        width = self._repeats(self.groups) * self.groups
+        dw = xp.zeros((self.windows.taps, width), dtype=dy.dtype, device=device(dy))
+        add_products_weight(dw, x, dy, self._axes_of_loops)
+        return [dw]
+
+    def _repeats(self, channels: int) -> int:
+        return outputs_together(channels, self.windows.stride[-1])
+
+    @property
+    def _sizes(self) -> Shape:
+        return self.sizes or self.windows.input
+
+    @property
+    def _axes_of_loops(self) -> list[AxisLoop]:
+        windows, starts = self.windows, self.starts or (0,) * len(self.windows.kernel)
+        axes = (windows.output, windows.kernel, windows.stride, windows.dilation)
+        return [AxisLoop(*axis) for axis in zip(*axes, starts, self._sizes, strict=True)]

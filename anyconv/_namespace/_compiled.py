@@ -1,0 +1,174 @@
+"""Compiled loops over windows of NumPy's arrays, for what is elementwise: there NumPy reads and
+writes memory once for every tap. They are there where Numba can be imported, which is done when
+they are first asked for.
+
+Arrays are canonical, `x (n, *spatial, c)` and `y (n, *output, c)`; each axis of windows is an
+`AxisLoop`, one to three of them. Taps on no cell of x are left out.
+"""
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from anyconv._typing import Array, Namespace
+
+MOST_AXES = 3
+# Neighbours in memory that a loop had better take at once.
+LONG_RUN = 128
+ALIGNMENT = 64
+
+
+class AxisLoop(NamedTuple):
+    """Windows along one axis: tap k of window o is on cell `stride * o + dilation * k + start`."""
+
+    outputs: int
+    taps: int
+    stride: int
+    dilation: int
+    start: int
+    cells: int
+
+
+@cache
+def why_no_compiled_loops() -> str | None:
+    """What Numba says where it cannot be imported, or None where it can."""
+    try:
+        _loops()
+    except Exception as error:  # it refuses versions of NumPy in several ways
+        return str(error)
+    return None
+
+
+@cache
+def _loops() -> ModuleType:
+    from anyconv._namespace import _loops
+
+    return _loops
+
+
+def outputs_together(channels: int, stride: int) -> int:
+    """How many outputs of a row are best taken at once, for which factors must be repeated."""
+    return 1 if stride > 1 else max(LONG_RUN // channels, 1)  # else their cells are no neighbours
+
+
+def repeated_factors(w: Array, together: int, *, xp: Namespace) -> Array:
+    """Factors `(taps, c)` as `(taps, together * c)`, where a processor likes to read vectors."""
+    taps, c = w.shape
+    itemsize = w.dtype.itemsize
+    room = xp.empty(taps * together * c + ALIGNMENT // itemsize, dtype=w.dtype)
+    skipped = -room.ctypes.data % ALIGNMENT // itemsize
+    factors = xp.reshape(room[skipped : skipped + taps * together * c], (taps, together, c))
+    factors[...] = w[:, None, :]
+    return xp.reshape(factors, (taps, together * c))
+
+
+def add_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+    """`y = sum_t x_t * w_t`, of factors `(taps, together * c)`; y is written to."""
+    x = _walkable(x)
+    _loops().products(_flat(y), _flat(x), _flat(w), _walk(x, y, axes), *_widths(w, x, y))
+
+
+def add_products_data(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+    """The adjoint in x, added to it: `x_t += y * w_t`."""
+    y = _walkable(y)
+    _loops().products_data(_flat(x), _flat(y), _flat(w), _walk(x, y, axes), *_widths(w, x, y))
+
+
+def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
+    """The adjoint in w `(taps, together * c)`, added to it: `w_t += sum x_t * y`."""
+    x, y = _walkable(x), _walkable(y)
+    _loops().products_weight(_flat(w), _flat(x), _flat(y), _walk(x, y, axes), *_widths(w, x, y))
+
+
+def window_sums(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+    """The sum over each window, written to y."""
+    x = _walkable(x)
+    _loops().sums(_flat(y), _flat(x), _walk(x, y, axes))
+
+
+def window_sums_adjoint(x: Array, y: Array, axes: Sequence[AxisLoop], *, sets: bool) -> None:
+    """The adjoint, added to x; it `sets` x where each cell is in one window."""
+    y = _walkable(y)
+    _loops().sums_adjoint(_flat(x), _flat(y), _walk(x, y, axes), sets)
+
+
+def window_maxima(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+    """The maximum of each window, written to y; NaN wins."""
+    x = _walkable(x)
+    _loops().maxima(_flat(y), _flat(x), _walk(x, y, axes))
+
+
+def window_maxima_gradient(
+    dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool, ties: bool
+) -> None:
+    """The gradient of the first maximum of each window, or of all `ties`, added to dx or set."""
+    dy = _walkable(dy)
+    if x.strides != dx.strides:
+        x = _copy_like(x, dx)
+    walk = _walk(x, dy, axes)
+    _loops().maxima_gradient(_flat(dx), _flat(x), _flat(dy), walk, sets, ties)
+
+
+def _walk(x: Array, y: Array, axes: Sequence[AxisLoop]) -> Any:
+    """How the loops go through x and y."""
+    import numpy
+
+    x_step, *steps, _ = _steps(x)
+    first, *others, _ = _steps(y)
+    y_steps = (first, *(0,) * (MOST_AXES - len(others)), *others)
+    table = _table(tuple(axes), tuple(steps))
+    channels = y.shape[-1]
+    return _loops().Walk(x_step, table, numpy.asarray(y_steps), y.shape[0], channels)
+
+
+def _widths(w: Array, x: Array, y: Array) -> tuple[int, int]:
+    """The distance of factors from tap to tap, and the outputs that are taken at once."""
+    c, width = y.shape[-1], w.shape[-1]
+    are_neighbours = x.strides[-2] == y.strides[-2] == c * y.itemsize
+    return width, width // c if are_neighbours else 1
+
+
+@lru_cache(maxsize=256)
+def _table(axes: tuple[AxisLoop, ...], steps: tuple[int, ...]) -> Array:
+    """All axes with their steps in memory, and before them as many of one cell as are missing."""
+    import numpy
+
+    rows = [(1, 1, 1, 1, 0, 1, 0)] * (MOST_AXES - len(axes))
+    rows += [(*axis, step) for axis, step in zip(axes, steps, strict=True)]
+    return numpy.asarray(rows, dtype=numpy.int64)
+
+
+def _steps(x: Array) -> list[int]:
+    return [stride // x.itemsize for stride in x.strides]
+
+
+def _flat(x: Array) -> Array:
+    """All memory from the first element of an array to its last, a view."""
+    import numpy
+
+    if x.flags.c_contiguous:
+        return x.reshape(-1)
+    span = 1 + sum((n - 1) * step for n, step in zip(x.shape, _steps(x), strict=True))
+    return numpy.lib.stride_tricks.as_strided(x, (span if x.size else 0,), (x.itemsize,))
+
+
+def _walkable(x: Array) -> Array:
+    """X itself, or a copy, with a cell's channels side by side and no axis that runs backwards."""
+    import numpy
+
+    is_walkable = x.flags.aligned and all(stride >= 0 for stride in x.strides)
+    if is_walkable and x.strides[-1] == x.itemsize and not any(s % x.itemsize for s in x.strides):
+        return x
+    return numpy.array(x, order="C")
+
+
+def _copy_like(x: Array, other: Array) -> Array:
+    """A copy of x with the strides of another array of its shape."""
+    import numpy
+
+    room = numpy.empty(_flat(other).size, dtype=x.dtype)
+    steps = [step * x.itemsize for step in _steps(other)]
+    copy = numpy.lib.stride_tricks.as_strided(room, x.shape, steps)
+    copy[...] = x
+    return copy

@@ -1,0 +1,273 @@
+"""Compiled loops: when they run, and on arrays that lie in memory in any way.
+
+That they compute the right thing is tested wherever a test runs on the backend `numba`.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from measuring import SMALL_CHANGE, peak
+
+import anyconv
+import anyconv._namespace._compiled as compiled_mod
+import anyconv._options as options_mod
+from anyconv import (
+    avg_pool_backward,
+    avg_pool_forward,
+    conv_backward,
+    conv_backward_input,
+    conv_backward_weight,
+    conv_forward,
+    lp_pool_backward,
+    lp_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    plan_conv,
+)
+
+needs_numba = pytest.mark.skipif(
+    compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
+)
+
+
+def whole(rng, shape, dtype="float64"):
+    return rng.integers(-8, 9, shape).astype(dtype)
+
+
+def same(function, *arrays, **options):
+    """A function's result in compiled loops, found equal to that without them."""
+    with anyconv.options(compiled=False):
+        wanted = function(*arrays, **options)
+    with anyconv.options(compiled=True):
+        found = function(*arrays, **options)
+    np.testing.assert_array_equal(found, wanted)
+    return found
+
+
+@pytest.fixture
+def no_numba(monkeypatch):
+    """As where Numba cannot be imported."""
+
+    def refuse():
+        raise ImportError("No module named 'numba'")
+
+    monkeypatch.setattr(compiled_mod, "_loops", refuse)
+    compiled_mod.why_no_compiled_loops.cache_clear()
+    anyconv._planner.make_plan.cache_clear()
+    yield
+    compiled_mod.why_no_compiled_loops.cache_clear()
+    anyconv._planner.make_plan.cache_clear()
+
+
+SHAPES = (16, 32, 32, 64), (3, 3, 1, 64)  # 9.4 M multiply-adds
+SMALL = (1, 8, 8, 64), (3, 3, 1, 64)
+
+
+def loops_of(shapes, **limits):
+    with anyconv.options(**limits):
+        plan = plan_conv(*shapes, dtype="float32", groups=64, padding=1)
+    return type(plan.template).__name__
+
+
+@needs_numba
+def test_large_calls_are_compiled_small_ones_only_if_asked():
+    assert loops_of(SHAPES) == "CompiledTaps"
+    assert loops_of(SMALL) == "FusedTaps"
+    assert loops_of(SMALL, compiled=True) == "CompiledTaps"
+    assert loops_of(SHAPES, compiled=False) == "FusedTaps"
+    with anyconv.options(compiled=False):
+        assert loops_of(SHAPES, compiled="auto") == "CompiledTaps"
+
+
+def test_without_numba_nothing_is_compiled(no_numba):
+    """And an error says so to whoever asks for it."""
+    assert loops_of(SHAPES) == "FusedTaps"
+    rule = "`compiled=True` needs Numba, which cannot be imported: No module named 'numba'"
+    with pytest.raises(ValueError) as error, anyconv.options(compiled=True):
+        pass
+    assert str(error.value) == rule
+    x = np.arange(4.0 * 64 * 64 * 8).reshape(4, 64, 64, 8)
+    assert max_pool_forward(x, 2).shape == (4, 32, 32, 8)
+
+
+@pytest.mark.parametrize("value", [1, "always", np.True_])
+def test_compiled_is_true_or_false_or_auto(value):
+    rule = r"`compiled` must be True, False or 'auto', got "
+    with pytest.raises(TypeError, match=rule), anyconv.options(compiled=value):
+        pass
+
+
+@needs_numba
+def test_other_options_leave_it_alone():
+    with anyconv.options(compiled=False), anyconv.options(workers=1) as limits:
+        assert limits.compiled is False
+    assert options_mod.current_options().compiled == "auto"
+
+
+@needs_numba
+def test_importing_anyconv_and_small_calls_do_not_import_numba():
+    code = """
+import sys, numpy, anyconv
+x = numpy.ones((2, 9, 9, 8), dtype="float32")
+anyconv.conv_forward(x, numpy.ones((3, 3, 1, 8), dtype="float32"), groups=8)
+anyconv.max_pool_backward(anyconv.max_pool_forward(x, 3), x, 3)
+print("numba" in sys.modules)
+x = numpy.ones((2, 129, 129, 8), dtype="float32")
+anyconv.max_pool_forward(x, 3)
+print("numba" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
+
+
+def views(x):
+    """The values of x, lying in memory in many ways."""
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    far = np.zeros((*x.shape[:-2], 3 * x.shape[-2], x.shape[-1]), x.dtype)
+    far[..., ::3, :] = x
+    part = np.zeros((x.shape[0], x.shape[1] + 3, *x.shape[2:-1], x.shape[-1] + 2), x.dtype)
+    part[:, 2:-1, ..., 1:-1] = x
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    odd = np.frombuffer(b"\0" + x.tobytes(), dtype=np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    return {
+        "channels apart": wide[..., ::2],
+        "cells apart": far[..., ::3, :],
+        "part of more": part[:, 2:-1, ..., 1:-1],
+        "backwards": x[:, ::-1].copy()[:, ::-1],
+        "Fortran's order": np.asfortranarray(x),
+        "images last": np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0),
+        "read-only": fixed,
+        "not aligned": odd,
+        "the other byte order": x.astype(x.dtype.newbyteorder()),
+        "one image, repeated": np.broadcast_to(x[:1], x.shape),
+    }
+
+
+WAYS = tuple(views(np.zeros((1, 2, 2, 1))))
+
+
+@needs_numba
+@pytest.mark.parametrize("way", WAYS)
+def test_arrays_that_lie_in_any_way(way):
+    """Convolution and pooling, forward and backward, exactly."""
+    rng = np.random.default_rng(0)
+    x, dy = (views(whole(rng, (2, 9, 10, 8)))[way] for _ in range(2))
+    w = whole(rng, (3, 3, 1, 8)).astype(x.dtype)
+    options = {"padding": 1, "groups": 8}
+    same(conv_forward, x, w, **options)
+    same(conv_backward_input, dy, w, x.shape, **options)
+    same(conv_backward_input, dy, w, x.shape, **options, algorithm="taps")
+    same(conv_backward_weight, dy, x, w.shape, **options)
+    same(conv_backward_weight, dy.copy(), x, w.shape, **options)
+    for kernel, stride, padding in ((3, 1, 1), (2, 2, 0), (3, 2, 1), (2, 3, 0)):
+        options = {"stride": stride, "padding": padding}
+        y = same(max_pool_forward, x, kernel, **options)
+        gradient = views(whole(rng, y.shape))[way]
+        for ties in ("first", "all"):
+            same(max_pool_backward, gradient, x, kernel, **options, ties=ties)
+            same(max_pool_backward, gradient, x.copy(), kernel, **options, ties=ties)
+        same(lp_pool_forward, x, kernel, **options, p=1)
+        if kernel == 2:  # sums divided by four are exact
+            same(avg_pool_forward, x, kernel, **options)
+            same(avg_pool_backward, gradient, x.shape, kernel, **options)
+
+
+@needs_numba
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("kibibytes", [64, 256, 2**10, 2**18])
+def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (5, 40, 24, 16)), whole(rng, (3, 3, 1, 16))
+    with anyconv.options(compiled=False):
+        y = conv_forward(x, w, padding=1, groups=16)
+        dy = whole(rng, y.shape)
+        dx, dw, _ = conv_backward(dy, x, w, padding=1, groups=16)
+        strided = conv_backward_input(dy[:, ::2, ::2], w, x.shape, padding=1, stride=2, groups=16)
+        best = max_pool_forward(x, 3, stride=2, padding=1)
+        shares = whole(rng, best.shape)
+        handed = max_pool_backward(shares, x, 3, stride=2, padding=1)
+    with anyconv.options(workspace_bytes=kibibytes * 2**10, workers=workers, compiled=True):
+        np.testing.assert_array_equal(conv_forward(x, w, padding=1, groups=16), y)
+        for algorithm in ("auto", "taps"):
+            options = {"padding": 1, "groups": 16, "algorithm": algorithm}
+            np.testing.assert_array_equal(conv_backward_input(dy, w, x.shape, **options), dx)
+            np.testing.assert_array_equal(conv_backward_weight(dy, x, w.shape, **options), dw)
+            found = conv_backward_input(dy[:, ::2, ::2], w, x.shape, **options, stride=2)
+            np.testing.assert_array_equal(found, strided)
+        np.testing.assert_array_equal(max_pool_forward(x, 3, stride=2, padding=1), best)
+        found = max_pool_backward(shares, x, 3, stride=2, padding=1)
+        np.testing.assert_array_equal(found, handed)
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_long_sums_keep_their_digits(dtype):
+    """The gradient of a weight, over 180,000 outputs, and an average over 900 cells."""
+    rng = np.random.default_rng(0)
+    x = 1 + rng.random((2, 300, 300, 8)).astype(dtype)
+    dy = 1 + rng.random((2, 300, 300, 8)).astype(dtype)
+    epsilon = np.finfo(dtype).eps
+    with anyconv.options(compiled=True):
+        dw = conv_backward_weight(dy, x, (3, 3, 1, 8), padding=1, groups=8)
+        y = avg_pool_forward(x, 30)
+    centre = np.sum(x.astype("longdouble") * dy, axis=(0, 1, 2))
+    assert np.max(np.abs(dw[1, 1, 0] / centre - 1)) < 30 * epsilon
+    mean = x.reshape(2, 10, 30, 10, 30, 8).astype("longdouble").mean(axis=(2, 4))
+    assert np.max(np.abs(y / mean - 1)) < 30 * epsilon
+
+
+@needs_numba
+def test_more_axes_than_loops_have():
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (2, 3, 4, 3, 4, 8)), whole(rng, (2, 2, 2, 2, 1, 8))
+    y = same(conv_forward, x, w, groups=8)
+    same(conv_backward_weight, y, x, w.shape, groups=8)
+    same(max_pool_forward, x, 2)
+    same(max_pool_backward, max_pool_forward(x, 2), x, 2)
+
+
+@needs_numba
+@pytest.mark.parametrize("ties", ["first", "all"])
+def test_nan_wins_and_has_the_gradient(ties):
+    """Alone or beside others, in windows that overlap and in ones that do not."""
+    rng = np.random.default_rng(0)
+    x = whole(rng, (3, 8, 8, 32))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    for stride in (1, 2):
+        dy = whole(rng, same(max_pool_forward, x, 2, stride=stride).shape)
+        same(max_pool_backward, dy, x, 2, stride=stride, ties=ties)
+
+
+@needs_numba
+def test_pooling_holds_nothing_beyond_its_result():
+    x = np.ones((4, 64, 64, 32), dtype=np.float32)
+    with anyconv.options(compiled=True):
+        assert peak(lambda: max_pool_forward(x, 3)) < SMALL_CHANGE
+        y = max_pool_forward(x, 3)
+        assert peak(lambda: max_pool_backward(y, x, 3)) < SMALL_CHANGE
+
+
+@needs_numba
+def test_depthwise_convolution_holds_its_factors_alone():
+    x, w = np.ones((4, 64, 64, 32), dtype=np.float32), np.ones((3, 3, 1, 32), dtype=np.float32)
+    with anyconv.options(compiled=True):
+        assert peak(lambda: conv_forward(x, w, padding=1, groups=32)) < SMALL_CHANGE
+
+
+@needs_numba
+def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
+    loops = compiled_mod._loops()
+    compile_loop = loops.njit
+
+    def no_folder(function=None, *, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_loop(**options)
+
+    monkeypatch.setattr(loops, "njit", no_folder)
+    add = loops._loop(lambda x: x + 1)
+    assert add(1) == 2
