@@ -6,6 +6,7 @@ are equal from run to run.
 """
 
 from collections.abc import Sequence
+from itertools import chain, groupby
 
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
@@ -138,16 +139,17 @@ def run_input_gradient(
         return dx
     parts = [prepared(plan, w, channels, dtype, xp=xp) for channels in plan.channels]
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
-    whole_images = plan.template.windows.output == p.geometry.output and len(parts) == 1
-    if plan.template.adds_into_slices and whole_images:
+    # Slabs of one image overlap, so they are added one by one, in order.
+    images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
+    if plan.template.adds_into_slices and len(images) >= plan.workers:
 
-        def add(blocks: Sequence[Block]) -> None:
-            for block in blocks:
+        def add(some: Sequence[Sequence[Block]]) -> None:
+            for block in chain.from_iterable(some):
                 cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
                 part = as_dtype(dy[block.outputs], dtype, xp=xp)
-                block.algorithm.add_input_gradient(cells, part, parts[0], xp=xp)
+                block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
 
-        share(add, plan.blocks, plan.workers)
+        share(add, images, plan.workers)
         return as_dtype(dx, dy.dtype, xp=xp)
 
     def work(blocks: Sequence[Block]) -> Array:
@@ -155,7 +157,6 @@ def run_input_gradient(
         part = as_dtype(dy[block.outputs], dtype, xp=xp)
         return block.algorithm.input_gradient(part, parts[block.part], xp=xp)
 
-    # Slabs overlap, so they are added one by one, in order.
     for start in range(0, len(plan.blocks), plan.workers):
         blocks = plan.blocks[start : start + plan.workers]
         slabs = share(work, blocks, plan.workers)

@@ -23,6 +23,9 @@ from anyconv._typing import Operation
 
 # How many products of half precision a GPU's matrix cores make while it makes one in single.
 HALF_SPEED = 8
+# What phases that are written between one another take more than is estimated, measured against
+# one product whose windows are folded back in a compiled loop.
+SEVERAL_PHASES = 1.25
 # So many multiply-adds are worth having loops compiled for.
 WORTH_COMPILING = 2**21
 # Below this many multiply-adds nothing is won by a transform.
@@ -80,7 +83,8 @@ def _plan_as_it_stands(
         steps = _phase_plans(problem, algorithm, traits, limits, held)
         if steps:
             rewritten = _rewritten(problem, traits, steps, held)
-            if rewritten.nanoseconds <= nanoseconds:
+            several = SEVERAL_PHASES if chosen.adds_into_slices and len(steps) > 1 else 1
+            if several * rewritten.nanoseconds <= nanoseconds:
                 return rewritten
     blocks = size_blocks(problem, operation, chosen, traits, limits)
     return Plan(

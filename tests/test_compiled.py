@@ -3,9 +3,12 @@
 That they compute the right thing is tested wherever a test runs on the backend `numba`.
 """
 
+import gc
 import subprocess
 import sys
+import tracemalloc
 
+import array_api_compat.numpy
 import numpy as np
 import pytest
 from measuring import SMALL_CHANGE, peak
@@ -13,6 +16,7 @@ from measuring import SMALL_CHANGE, peak
 import anyconv
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._options as options_mod
+import anyconv._planner as planner
 from anyconv import (
     avg_pool_backward,
     avg_pool_forward,
@@ -20,12 +24,12 @@ from anyconv import (
     conv_backward_input,
     conv_backward_weight,
     conv_forward,
-    lp_pool_backward,
     lp_pool_forward,
     max_pool_backward,
     max_pool_forward,
     plan_conv,
 )
+from anyconv._execute import run_input_gradient
 
 needs_numba = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
@@ -55,10 +59,10 @@ def no_numba(monkeypatch):
 
     monkeypatch.setattr(compiled_mod, "_loops", refuse)
     compiled_mod.why_no_compiled_loops.cache_clear()
-    anyconv._planner.make_plan.cache_clear()
+    planner.make_plan.cache_clear()
     yield
     compiled_mod.why_no_compiled_loops.cache_clear()
-    anyconv._planner.make_plan.cache_clear()
+    planner.make_plan.cache_clear()
 
 
 SHAPES = (16, 32, 32, 64), (3, 3, 1, 64)  # 9.4 M multiply-adds
@@ -178,7 +182,7 @@ def test_arrays_that_lie_in_any_way(way):
 
 @needs_numba
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("kibibytes", [64, 256, 2**10, 2**18])
+@pytest.mark.parametrize("kibibytes", [96, 256, 2**10, 2**18])
 def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
     rng = np.random.default_rng(0)
     x, w = whole(rng, (5, 40, 24, 16)), whole(rng, (3, 3, 1, 16))
@@ -190,6 +194,8 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
         best = max_pool_forward(x, 3, stride=2, padding=1)
         shares = whole(rng, best.shape)
         handed = max_pool_backward(shares, x, 3, stride=2, padding=1)
+        dense, folded = whole(rng, (7, 7, 16, 4)), whole(rng, (5, 20, 12, 4))
+        wide = conv_backward_input(folded, dense, x.shape, padding=3, stride=2)
     with anyconv.options(workspace_bytes=kibibytes * 2**10, workers=workers, compiled=True):
         np.testing.assert_array_equal(conv_forward(x, w, padding=1, groups=16), y)
         for algorithm in ("auto", "taps"):
@@ -201,6 +207,9 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
         np.testing.assert_array_equal(max_pool_forward(x, 3, stride=2, padding=1), best)
         found = max_pool_backward(shares, x, 3, stride=2, padding=1)
         np.testing.assert_array_equal(found, handed)
+        plan = _plan_of_fold(x.shape, dense.shape, {"padding": 3, "stride": 2})
+        found = run_input_gradient(plan, folded, dense, xp=array_api_compat.numpy)
+        np.testing.assert_array_equal(found, wide)
 
 
 @needs_numba
@@ -256,6 +265,64 @@ def test_depthwise_convolution_holds_its_factors_alone():
     x, w = np.ones((4, 64, 64, 32), dtype=np.float32), np.ones((3, 3, 1, 32), dtype=np.float32)
     with anyconv.options(compiled=True):
         assert peak(lambda: conv_forward(x, w, padding=1, groups=32)) < SMALL_CHANGE
+
+
+@needs_numba
+def test_calls_leave_nothing_behind():
+    """As generators would, whose arguments Numba does not free."""
+    rng = np.random.default_rng(0)
+    x, w, dense = rng.random((1, 12, 12, 8)), rng.random((5, 5, 1, 8)), rng.random((5, 5, 8, 2))
+    y, z, m = conv_forward(x, w, groups=8), conv_forward(x, dense), max_pool_forward(x, 5)
+
+    def calls():
+        conv_backward(conv_forward(x, w, groups=8), x, w, groups=8)
+        conv_backward_input(y, w, x.shape, groups=8, algorithm="taps")
+        conv_backward_input(z, dense, x.shape)
+        max_pool_backward(max_pool_forward(x, 5), x, 5)
+        avg_pool_backward(avg_pool_forward(m, 1), x.shape, 5)
+
+    with anyconv.options(compiled=True):
+        held = []
+        for _ in range(3):
+            tracemalloc.start()
+            for _ in range(100):
+                calls()
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+            tracemalloc.stop()
+    assert held[-1] < 2**13
+
+
+@needs_numba
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 64])
+def test_windows_are_folded_back_in_one_pass(stride, dilation, channels):
+    """The gradient of a convolution's input by one product, whatever padding cuts off."""
+    rng = np.random.default_rng(0)
+    x_shape, w = (3, 11, 12, channels), whole(rng, (3, 4, channels, 2))
+    options = {"padding": ((2, 1), (0, 5)), "stride": stride, "dilation": dilation}
+    dy = whole(rng, conv_forward(np.zeros(x_shape), w, **options).shape)
+    with anyconv.options(compiled=False):
+        wanted = conv_backward_input(dy, w, x_shape, **options)
+    for workers in (1, 2, 5):
+        with anyconv.options(compiled=True, workers=workers):
+            plan = _plan_of_fold(x_shape, w.shape, options)
+            found = run_input_gradient(plan, dy, w, xp=array_api_compat.numpy)
+        np.testing.assert_array_equal(found, wanted)
+
+
+def _plan_of_fold(x_shape, w_shape, options):
+    """A plan without phases, which are what small problems get."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "_phase_plans", lambda *_: ())
+        planner.make_plan.cache_clear()
+        plan = plan_conv(
+            x_shape, w_shape, dtype="float64", operation="input", algorithm="gemm", **options
+        )
+    planner.make_plan.cache_clear()
+    assert type(plan.template).__name__ == "FoldingGemm"
+    return plan
 
 
 @needs_numba

@@ -74,8 +74,8 @@ def test_any_number_of_workers_gives_equal_results(np_backend, workers):
     rng = np.random.default_rng(0)
     x, w = whole(rng, (6, 40, 40, 16)), whole(rng, (3, 3, 16, 32))
     with anyconv.options(workers=1):
-        y = conv_forward(x, w, padding=1)
-        gradients = conv_backward(y, x, w, padding=1)
+        y = np_backend.call(conv_forward, x, w, padding=1)
+        gradients = np_backend.call(conv_backward, y, x, w, padding=1)
     with anyconv.options(workers=workers):
         again = np_backend.call(conv_forward, x, w, padding=1)
         back = np_backend.call(conv_backward, y, x, w, padding=1)

@@ -5,17 +5,15 @@ input. So a slab is a view of these cells, and no memory is held.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from anyconv._algorithms._bilinear import OWN_CACHE
+from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._costs import Cost
-from anyconv._geometry import Pairs, Problem
 from anyconv._namespace import (
-    MOST_AXES,
-    AxisLoop,
     add_products,
     add_products_data,
     add_products_weight,
@@ -23,33 +21,15 @@ from anyconv._namespace import (
     outputs_together,
     repeated_factors,
 )
-from anyconv._typing import Array, Namespace, Shape
+from anyconv._typing import Array, Namespace
 
 
 @dataclass(frozen=True)
-class CompiledTaps(FusedTaps):
-    """`FusedTaps` on the cells of a slab that lie in the input, `starts` and `sizes` along axes."""
-
-    starts: Shape = ()
-    sizes: Shape = ()
+class CompiledTaps(OnCells, FusedTaps):
+    """`FusedTaps`, several taps in one pass and no cell of padding."""
 
     adds_into_slices: ClassVar[bool] = True
     worth_a_worker: ClassVar[int] = 2**20
-
-    @classmethod
-    def suits(cls, problem: Problem) -> bool:
-        """Whether there are loops for as many axes."""
-        return problem.geometry.rank <= MOST_AXES
-
-    def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
-        """Without the cells outside the input."""
-        inside = []
-        for (start, stop), size in zip(slab, sizes, strict=True):
-            low = min(max(start, 0), size)
-            inside.append((low, max(min(stop, size), low)))
-        starts = tuple(start - low for (start, _), (low, _) in zip(slab, inside, strict=True))
-        cells = tuple(high - low for low, high in inside)
-        return replace(self, starts=starts, sizes=cells), tuple(inside)
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """One pass, that reads a cell and a factor for each tap from a core's own cache."""
@@ -80,11 +60,11 @@ class CompiledTaps(FusedTaps):
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, summed in y."""
-        add_products(y, x, weights[0], self._axes_of_loops)
+        add_products(y, x, weights[0], self.axes)
 
     def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The gradient of the cells of one slab."""
-        shape = (dy.shape[0], *self._sizes, self.groups)
+        shape = (dy.shape[0], *self.cells, self.groups)
         dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
         self.add_input_gradient(dx, dy, weights, xp=xp)
         return dx
@@ -93,24 +73,14 @@ class CompiledTaps(FusedTaps):
         self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
     ) -> None:
         """The same, added to these cells."""
-        add_products_data(dx, dy, weights[0], self._axes_of_loops)
+        add_products_data(dx, dy, weights[0], self.axes)
 
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the factors' gradient, `(taps, together * g)`."""
         width = self._repeats(self.groups) * self.groups
         dw = xp.zeros((self.windows.taps, width), dtype=dy.dtype, device=device(dy))
-        add_products_weight(dw, x, dy, self._axes_of_loops)
+        add_products_weight(dw, x, dy, self.axes)
         return [dw]
 
     def _repeats(self, channels: int) -> int:
         return outputs_together(channels, self.windows.stride[-1])
-
-    @property
-    def _sizes(self) -> Shape:
-        return self.sizes or self.windows.input
-
-    @property
-    def _axes_of_loops(self) -> list[AxisLoop]:
-        windows, starts = self.windows, self.starts or (0,) * len(self.windows.kernel)
-        axes = (windows.output, windows.kernel, windows.stride, windows.dilation)
-        return [AxisLoop(*axis) for axis in zip(*axes, starts, self._sizes, strict=True)]

@@ -9,13 +9,13 @@ Arrays are canonical, `x (n, *spatial, c)` and `y (n, *output, c)`; each axis of
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from anyconv._typing import Array, Namespace
+from anyconv._typing import Array, Namespace, Shape
 
 MOST_AXES = 3
 # Neighbours in memory that a loop had better take at once.
-LONG_RUN = 128
+LONG_RUN = 256
 ALIGNMENT = 64
 
 
@@ -66,37 +66,42 @@ def repeated_factors(w: Array, together: int, *, xp: Namespace) -> Array:
 def add_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
     """`y = sum_t x_t * w_t`, of factors `(taps, together * c)`; y is written to."""
     x = _walkable(x)
-    _loops().products(_flat(y), _flat(x), _flat(w), _walk(x, y, axes), *_widths(w, x, y))
+    _loops().products(_flat(y), _flat(x), _flat(w), *_walk(x, y, axes), *_widths(w, x, y))
 
 
 def add_products_data(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
     """The adjoint in x, added to it: `x_t += y * w_t`."""
     y = _walkable(y)
-    _loops().products_data(_flat(x), _flat(y), _flat(w), _walk(x, y, axes), *_widths(w, x, y))
+    _loops().products_data(_flat(x), _flat(y), _flat(w), *_walk(x, y, axes), *_widths(w, x, y))
 
 
 def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
     """The adjoint in w `(taps, together * c)`, added to it: `w_t += sum x_t * y`."""
     x, y = _walkable(x), _walkable(y)
-    _loops().products_weight(_flat(w), _flat(x), _flat(y), _walk(x, y, axes), *_widths(w, x, y))
+    _loops().products_weight(_flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y))
+
+
+def fold_windows(x: Array, u: Array, axes: Sequence[AxisLoop]) -> None:
+    """Windows `u (n, *output, taps * c)` added back to the cells of x."""
+    _loops().fold(_flat(x), _flat(u), _walk(x, u, axes)[0], x.shape[-1])
 
 
 def window_sums(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     """The sum over each window, written to y."""
     x = _walkable(x)
-    _loops().sums(_flat(y), _flat(x), _walk(x, y, axes))
+    _loops().sums(_flat(y), _flat(x), *_walk(x, y, axes))
 
 
 def window_sums_adjoint(x: Array, y: Array, axes: Sequence[AxisLoop], *, sets: bool) -> None:
     """The adjoint, added to x; it `sets` x where each cell is in one window."""
     y = _walkable(y)
-    _loops().sums_adjoint(_flat(x), _flat(y), _walk(x, y, axes), sets)
+    _loops().sums_adjoint(_flat(x), _flat(y), *_walk(x, y, axes), sets)
 
 
 def window_maxima(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     """The maximum of each window, written to y; NaN wins."""
     x = _walkable(x)
-    _loops().maxima(_flat(y), _flat(x), _walk(x, y, axes))
+    _loops().maxima(_flat(y), _flat(x), *_walk(x, y, axes))
 
 
 def window_maxima_gradient(
@@ -107,19 +112,24 @@ def window_maxima_gradient(
     if x.strides != dx.strides:
         x = _copy_like(x, dx)
     walk = _walk(x, dy, axes)
-    _loops().maxima_gradient(_flat(dx), _flat(x), _flat(dy), walk, sets, ties)
+    _loops().maxima_gradient(_flat(dx), _flat(x), _flat(dy), *walk, sets, ties)
 
 
-def _walk(x: Array, y: Array, axes: Sequence[AxisLoop]) -> Any:
-    """How the loops go through x and y."""
+def _walk(x: Array, y: Array, axes: Sequence[AxisLoop]) -> tuple[Array, int]:
+    """How the loops go through x and y, and their channels."""
+    (*x_steps, _), (*y_steps, _) = _steps(x), _steps(y)
+    images = AxisLoop(y.shape[0], 1, 1, 1, 0, x.shape[0])
+    return _table((images, *axes), tuple(x_steps), tuple(y_steps)), y.shape[-1]
+
+
+@lru_cache(maxsize=256)
+def _table(axes: tuple[AxisLoop, ...], x_steps: Shape, y_steps: Shape) -> Array:
+    """Images and axes with their steps in memory, between them as many axes as are missing."""
     import numpy
 
-    x_step, *steps, _ = _steps(x)
-    first, *others, _ = _steps(y)
-    y_steps = (first, *(0,) * (MOST_AXES - len(others)), *others)
-    table = _table(tuple(axes), tuple(steps))
-    channels = y.shape[-1]
-    return _loops().Walk(x_step, table, numpy.asarray(y_steps), y.shape[0], channels)
+    images, *others = ((*axis, *steps) for axis, *steps in zip(axes, x_steps, y_steps, strict=True))
+    missing = [(1, 1, 1, 1, 0, 1, 0, 0)] * (MOST_AXES - len(others))
+    return numpy.asarray([images, *missing, *others], dtype=numpy.int64)
 
 
 def _widths(w: Array, x: Array, y: Array) -> tuple[int, int]:
@@ -127,16 +137,6 @@ def _widths(w: Array, x: Array, y: Array) -> tuple[int, int]:
     c, width = y.shape[-1], w.shape[-1]
     are_neighbours = x.strides[-2] == y.strides[-2] == c * y.itemsize
     return width, width // c if are_neighbours else 1
-
-
-@lru_cache(maxsize=256)
-def _table(axes: tuple[AxisLoop, ...], steps: tuple[int, ...]) -> Array:
-    """All axes with their steps in memory, and before them as many of one cell as are missing."""
-    import numpy
-
-    rows = [(1, 1, 1, 1, 0, 1, 0)] * (MOST_AXES - len(axes))
-    rows += [(*axis, step) for axis, step in zip(axes, steps, strict=True)]
-    return numpy.asarray(rows, dtype=numpy.int64)
 
 
 def _steps(x: Array) -> list[int]:

@@ -1,9 +1,9 @@
 """Loops over windows that Numba compiles: what NumPy would do in many passes, in one.
 
-All arrays are flat. An axis of windows is a row of `axes`, an array of whole numbers with the
-columns below; there are always three, the last one innermost. Window o of an axis has tap k on cell
-`stride * o + dilation * k + start`; a tap on no cell of the input is left out, so padding is never
-made. The channels of a cell are neighbours in memory.
+All arrays are flat. How they are walked through is said by `axes`, an array of whole numbers with a
+row for the images and three for the axes of windows, the last one innermost, and the columns below.
+Window o of an axis has tap k on cell `stride * o + dilation * k + start`; a tap on no cell of the
+input is left out, so padding is never made. The channels of a cell are neighbours in memory.
 
 Along the innermost axis the outputs from one whose windows lie in the input to the last of them
 share their taps: a segment. Each output beside them is a segment of its own.
@@ -12,15 +12,16 @@ This module is imported where Numba can be; indices are unsigned, which spares N
 their sign that keeps loops from vectors.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from anyconv._typing import Array
 
-OUTPUTS, TAPS, STRIDE, DILATION, START, CELLS, STEP = range(7)
+OUTPUTS, TAPS, STRIDE, DILATION, START, CELLS, X_STEP, Y_STEP = range(8)
+IMAGES, OUTER, MIDDLE, INNER = range(4)
 
 # Sums may be contracted to fused multiply-adds, nothing else is left to the compiler's taste.
 _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
@@ -28,18 +29,8 @@ _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 _inner = njit(**_OPTIONS)
 U = np.uint64
 ONE, TWO, THREE, FOUR = U(1), U(2), U(3), U(4)
-
-
-class Walk(NamedTuple):
-    """How a loop goes through its arrays: x from image to image, y from image to image and from
-    output to output of each axis.
-    """
-
-    x_step: int
-    axes: Array
-    y_steps: Array
-    images: int
-    channels: int
+# Longer runs are best copied by loops of the compiler's own.
+LONG = U(48)
 
 
 def _loop(function: Callable[..., None]) -> Any:
@@ -54,61 +45,77 @@ def _loop(function: Callable[..., None]) -> Any:
 def _taps_under(axes: Array, a: int, b: int, o: int, at: Array, tap: Array) -> int:
     """The cells under the taps of one window and the numbers of these taps; how many there are."""
     count = 0
-    for i in range(axes[0, TAPS]):
-        x = a * axes[0, STRIDE] + i * axes[0, DILATION] + axes[0, START]
-        if x < 0 or x >= axes[0, CELLS]:
+    for i in range(axes[OUTER, TAPS]):
+        x = a * axes[OUTER, STRIDE] + i * axes[OUTER, DILATION] + axes[OUTER, START]
+        if x < 0 or x >= axes[OUTER, CELLS]:
             continue
-        for j in range(axes[1, TAPS]):
-            y = b * axes[1, STRIDE] + j * axes[1, DILATION] + axes[1, START]
-            if y < 0 or y >= axes[1, CELLS]:
+        for j in range(axes[MIDDLE, TAPS]):
+            y = b * axes[MIDDLE, STRIDE] + j * axes[MIDDLE, DILATION] + axes[MIDDLE, START]
+            if y < 0 or y >= axes[MIDDLE, CELLS]:
                 continue
-            for k in range(axes[2, TAPS]):
-                z = o * axes[2, STRIDE] + k * axes[2, DILATION] + axes[2, START]
-                if z < 0 or z >= axes[2, CELLS]:
+            for k in range(axes[INNER, TAPS]):
+                z = o * axes[INNER, STRIDE] + k * axes[INNER, DILATION] + axes[INNER, START]
+                if z < 0 or z >= axes[INNER, CELLS]:
                     continue
-                at[count] = x * axes[0, STEP] + y * axes[1, STEP] + z * axes[2, STEP]
-                tap[count] = (i * axes[1, TAPS] + j) * axes[2, TAPS] + k
+                at[count] = (
+                    x * axes[OUTER, X_STEP] + y * axes[MIDDLE, X_STEP] + z * axes[INNER, X_STEP]
+                )
+                tap[count] = (i * axes[MIDDLE, TAPS] + j) * axes[INNER, TAPS] + k
                 count += 1
     return count
 
 
 @_inner
-def _segments(walk: Walk, at: Array, tap: Array) -> Iterator[tuple[Any, ...]]:
-    """For each segment of all images, with its taps in `at` and `tap`: where the cells of the image
-    begin and the outputs of the segment, how many these are, and how many taps each has.
-    """
-    axes, y_steps = walk.axes, walk.y_steps
-    outputs, taps, stride, dilation, start, cells, _ = axes[2]
-    low = min(max(-(start // stride), 0), outputs)
-    high = max(min((cells - 1 - start - (taps - 1) * dilation) // stride + 1, outputs), low)
-    for image in range(walk.images):
-        for a in range(axes[0, OUTPUTS]):
-            for b in range(axes[1, OUTPUTS]):
-                row = image * y_steps[0] + a * y_steps[1] + b * y_steps[2]
-                o = 0
-                while o < outputs:
-                    stop = high if o == low and low < high else o + 1
-                    count = _taps_under(axes, a, b, o, at, tap)
-                    yield U(image * walk.x_step), U(row + o * y_steps[3]), U(stop - o), U(count)
-                    o = stop
+def _room(axes: Array) -> tuple[Array, ...]:
+    """Room for the taps of a segment, `at` and `tap`, for what it is, and for where the next is."""
+    taps = axes[OUTER, TAPS] * axes[MIDDLE, TAPS] * axes[INNER, TAPS]
+    at, tap = np.empty(taps, np.uint64), np.empty(taps, np.uint64)
+    return at, tap, np.empty(4, np.uint64), np.zeros(4, np.int64)
 
 
 @_inner
-def _room(axes: Array) -> tuple[Array, Array, Any]:
-    """Room for the taps of a window, and the elements from a tap to that of the next output."""
-    taps = axes[0, TAPS] * axes[1, TAPS] * axes[2, TAPS]
-    return np.empty(taps, np.uint64), np.empty(taps, np.uint64), U(axes[2, STRIDE] * axes[2, STEP])
+def _steps(axes: Array) -> tuple[Any, Any]:
+    """The elements from a cell to that of the next output of a segment, and to that output."""
+    return U(axes[INNER, STRIDE] * axes[INNER, X_STEP]), U(axes[INNER, Y_STEP])
+
+
+@_inner
+def _advance(axes: Array, at: Array, tap: Array, segment: Array, place: Array) -> bool:
+    """Whether there is another segment, whose taps and sizes are written then.
+
+    `segment` tells where the cells of its image begin, and its outputs, how many these are and how
+    many taps each has. (A generator would be plainer; Numba never frees what one has been given.)
+    """
+    image, a, b, o = place
+    if image == axes[IMAGES, OUTPUTS]:
+        return False
+    outputs, taps, stride, dilation, start, cells, _, step = axes[INNER]
+    low = min(max(-(start // stride), 0), outputs)
+    high = max(min((cells - 1 - start - (taps - 1) * dilation) // stride + 1, outputs), low)
+    stop = high if o == low and low < high else o + 1
+    row = image * axes[IMAGES, Y_STEP] + a * axes[OUTER, Y_STEP] + b * axes[MIDDLE, Y_STEP]
+    segment[0], segment[1] = image * axes[IMAGES, X_STEP], row + o * step
+    segment[2], segment[3] = stop - o, _taps_under(axes, a, b, o, at, tap)
+    place[3] = stop
+    for axis in (INNER, MIDDLE, OUTER):
+        if place[axis] == axes[axis, OUTPUTS]:
+            place[axis] = 0
+            place[axis - 1] += 1
+    return True
 
 
 @_loop
-def products(y: Array, x: Array, w: Array, walk: Walk, width: int, together: int) -> None:
+def products(
+    y: Array, x: Array, w: Array, axes: Array, channels: int, width: int, together: int
+) -> None:
     """`y = sum_t x_t * w_t`, channel by channel; the factors of a tap are `width` apart.
 
     So many outputs are taken `together`, for each of which the factors are repeated.
     """
-    at, tap, x_next = _room(walk.axes)
-    c, apart, most, y_next = U(walk.channels), U(width), U(together), U(walk.y_steps[3])
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    at, tap, segment, place = _room(axes)
+    c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         first = U(0)
         while first < length:
             n = min(most, length - first) * c
@@ -118,10 +125,19 @@ def products(y: Array, x: Array, w: Array, walk: Walk, width: int, together: int
                 for i in range(n):
                     y[y0 + i] = 0
                 continue
-            a, p = x0 + at[0], tap[0] * apart
-            for i in range(n):
-                y[y0 + i] = x[a + i] * w[p + i]
-            t = ONE
+            a0, w0 = x0 + at[0], tap[0] * apart
+            if count >= U(5):
+                a1, a2, a3, a4 = x0 + at[1], x0 + at[2], x0 + at[3], x0 + at[4]
+                w1, w2, w3, w4 = tap[1] * apart, tap[2] * apart, tap[3] * apart, tap[4] * apart
+                for i in range(n):
+                    two = x[a1 + i] * w[w1 + i] + x[a2 + i] * w[w2 + i]
+                    two += x[a3 + i] * w[w3 + i] + x[a4 + i] * w[w4 + i]
+                    y[y0 + i] = x[a0 + i] * w[w0 + i] + two
+                t = U(5)
+            else:
+                for i in range(n):
+                    y[y0 + i] = x[a0 + i] * w[w0 + i]
+                t = ONE
             while t + FOUR <= count:
                 a, p = x0 + at[t], tap[t] * apart
                 b, q = x0 + at[t + ONE], tap[t + ONE] * apart
@@ -139,11 +155,14 @@ def products(y: Array, x: Array, w: Array, walk: Walk, width: int, together: int
 
 
 @_loop
-def products_data(x: Array, y: Array, w: Array, walk: Walk, width: int, together: int) -> None:
+def products_data(
+    x: Array, y: Array, w: Array, axes: Array, channels: int, width: int, together: int
+) -> None:
     """The adjoint of `products` in x, added to it: `x_t += y * w_t`."""
-    at, tap, x_next = _room(walk.axes)
-    c, apart, most, y_next = U(walk.channels), U(width), U(together), U(walk.y_steps[3])
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    at, tap, segment, place = _room(axes)
+    c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         first = U(0)
         while first < length:
             n = min(most, length - first) * c
@@ -156,12 +175,15 @@ def products_data(x: Array, y: Array, w: Array, walk: Walk, width: int, together
 
 
 @_loop
-def products_weight(w: Array, x: Array, y: Array, walk: Walk, width: int, together: int) -> None:
+def products_weight(
+    w: Array, x: Array, y: Array, axes: Array, channels: int, width: int, together: int
+) -> None:
     """The adjoint of `products` in w, added to it: `w_t += sum x_t * y` over all outputs."""
-    at, tap, x_next = _room(walk.axes)
-    c, apart, most, y_next = U(walk.channels), U(width), U(together), U(walk.y_steps[3])
+    at, tap, segment, place = _room(axes)
+    c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
     x_ahead, y_ahead = most * x_next, most * y_next
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         first = U(0)
         while first + FOUR * most <= length:
             j = outputs + first * y_next
@@ -182,12 +204,56 @@ def products_weight(w: Array, x: Array, y: Array, walk: Walk, width: int, togeth
             first += most
 
 
+@_inner
+def _runs(axes: Array, channels: int, at: Array, tap: Array, count: int) -> tuple[Any, Array]:
+    """Taps that are neighbours in memory joined: where each run begins, and its elements."""
+    runs, length, c = 0, np.empty(at.size, np.uint64), U(channels)
+    for t in range(count):
+        last = U(runs - 1)
+        if runs > 0 and at[t] == at[last] + length[last] and tap[t] * c == tap[last] + length[last]:
+            length[last] += c
+        else:
+            at[runs], tap[runs], length[runs] = at[t], tap[t] * c, c
+            runs += 1
+    return U(runs), length
+
+
 @_loop
-def sums(y: Array, x: Array, walk: Walk) -> None:
+def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
+    """The rows of u, each the taps of a window one after the other, added to the cells of x."""
+    at, tap, segment, place = _room(axes)
+    x_next, y_next = _steps(axes)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
+        runs, lengths = _runs(axes, channels, at, tap, count)
+        for o in range(length):
+            x0, y0 = cells + o * x_next, outputs + o * y_next
+            for t in range(runs):
+                a, b, n, i = x0 + at[t], y0 + tap[t], lengths[t], U(0)
+                if n <= LONG:
+                    while i + FOUR <= n:
+                        _add_four(x, a + i, u, b + i)
+                        i += FOUR
+                while i < n:
+                    x[a + i] += u[b + i]
+                    i += ONE
+
+
+@_inner
+def _add_four(x: Array, a: int, u: Array, b: int) -> None:
+    """Four neighbours added, which the compiler takes at once."""
+    x0, x1, x2, x3 = x[a], x[a + ONE], x[a + TWO], x[a + THREE]
+    x0, x1, x2, x3 = x0 + u[b], x1 + u[b + ONE], x2 + u[b + TWO], x3 + u[b + THREE]
+    x[a], x[a + ONE], x[a + TWO], x[a + THREE] = x0, x1, x2, x3
+
+
+@_loop
+def sums(y: Array, x: Array, axes: Array, channels: int) -> None:
     """The sum over each window, zero where it sees no cell."""
-    at, tap, x_next = _room(walk.axes)
-    c, y_next = U(walk.channels), U(walk.y_steps[3])
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    at, tap, segment, place = _room(axes)
+    c, (x_next, y_next) = U(channels), _steps(axes)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             for i in range(c):
@@ -206,11 +272,12 @@ def sums(y: Array, x: Array, walk: Walk) -> None:
 
 
 @_loop
-def sums_adjoint(x: Array, y: Array, walk: Walk, sets: bool) -> None:
+def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, sets: bool) -> None:
     """The adjoint of `sums`: y added to the cells of each window, or set where no two share one."""
-    at, tap, x_next = _room(walk.axes)
-    c, y_next = U(walk.channels), U(walk.y_steps[3])
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    at, tap, segment, place = _room(axes)
+    c, (x_next, y_next) = U(channels), _steps(axes)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             for t in range(count):
@@ -244,26 +311,30 @@ def _largest(x: Array, x0: int, at: Array, count: int, best: Array, y0: int, c: 
 
 
 @_loop
-def maxima(y: Array, x: Array, walk: Walk) -> None:
+def maxima(y: Array, x: Array, axes: Array, channels: int) -> None:
     """The maximum of each window, which sees a cell at least."""
-    at, tap, x_next = _room(walk.axes)
-    c, y_next = U(walk.channels), U(walk.y_steps[3])
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    at, tap, segment, place = _room(axes)
+    c, (x_next, y_next) = U(channels), _steps(axes)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         for o in range(length):
             _largest(x, cells + o * x_next, at, count, y, outputs + o * y_next, c)
 
 
 @_loop
-def maxima_gradient(dx: Array, x: Array, dy: Array, walk: Walk, sets: bool, ties: bool) -> None:
+def maxima_gradient(
+    dx: Array, x: Array, dy: Array, axes: Array, channels: int, sets: bool, ties: bool
+) -> None:
     """The gradient handed to the first maximum of each window, or with `ties` to every one.
 
     It is added to dx, or set where no two windows share a cell. A NaN made its window's maximum
     NaN, which equals nothing.
     """
-    at, tap, x_next = _room(walk.axes)
-    c, y_next, zero = U(walk.channels), U(walk.y_steps[3]), dy.dtype.type(0)
-    best, left = np.empty(walk.channels, x.dtype), np.empty(walk.channels, dy.dtype)
-    for cells, outputs, length, count in _segments(walk, at, tap):
+    at, tap, segment, place = _room(axes)
+    c, (x_next, y_next), zero = U(channels), _steps(axes), dy.dtype.type(0)
+    best, left = np.empty(channels, x.dtype), np.empty(channels, dy.dtype)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             _largest(x, x0, at, count, best, U(0), c)

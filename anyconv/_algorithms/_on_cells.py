@@ -1,0 +1,48 @@
+"""Algorithms in compiled loops, which leave padding out: a slab is then a view, never a copy."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from anyconv._algorithms._bilinear import Algorithm
+from anyconv._geometry import Pairs, Problem
+from anyconv._namespace import MOST_AXES, AxisLoop
+from anyconv._traits import Traits
+from anyconv._typing import Shape
+
+
+@dataclass(frozen=True)
+class OnCells(Algorithm):
+    """An algorithm that sees of a slab the cells in the input: `sizes` of them along each axis.
+
+    The first window begins at `starts`, which is negative where it begins in padding.
+    """
+
+    starts: Shape = ()
+    sizes: Shape = ()
+
+    @classmethod
+    def suits(cls, problem: Problem, traits: Traits) -> bool:
+        """Whether there are loops for a problem, and they are to be compiled."""
+        return traits.compiles and problem.geometry.rank <= MOST_AXES
+
+    def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
+        """The same without the cells outside an input of such sizes."""
+        inside = []
+        for (start, stop), size in zip(slab, sizes, strict=True):
+            low = min(max(start, 0), size)
+            inside.append((low, max(min(stop, size), low)))
+        starts = tuple(start - low for (start, _), (low, _) in zip(slab, inside, strict=True))
+        cells = tuple(high - low for low, high in inside)
+        return replace(self, starts=starts, sizes=cells), tuple(inside)
+
+    @property
+    def cells(self) -> Shape:
+        """The cells along each axis; all that windows cover, if it was not placed."""
+        return self.sizes or self.windows.input
+
+    @property
+    def axes(self) -> list[AxisLoop]:
+        """The windows along each axis, for a loop."""
+        windows, starts = self.windows, self.starts or (0,) * len(self.windows.kernel)
+        axes = (windows.output, windows.kernel, windows.stride, windows.dilation)
+        return [AxisLoop(*axis) for axis in zip(*axes, starts, self.cells, strict=True)]
