@@ -188,6 +188,10 @@ class Plan:
         )
         return elements * self.traits.element_bytes
 
+    @property
+    def _loops(self) -> str:
+        return ", in compiled loops" if self.leaves[0].template.is_compiled else ""
+
     def __str__(self) -> str:
         """A small table."""
         p = self.problem
@@ -197,7 +201,7 @@ class Plan:
         rows = {
             "operation": self.operation,
             "algorithm": f"{self.algorithm} ({self.reason})",
-            "arrays": f"{self.traits.namespace} {self.traits.dtype}",
+            "arrays": f"{self.traits.namespace} {self.traits.dtype}{self._loops}",
             "output shape": str(self.output_shape),
             "multiply-adds": f"{p.multiply_adds:,}",
             "bytes moved": f"{self.bytes_moved:,}",

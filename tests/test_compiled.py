@@ -85,6 +85,15 @@ def test_large_calls_are_compiled_small_ones_only_if_asked():
         assert loops_of(SHAPES, compiled="auto") == "CompiledTaps"
 
 
+@needs_numba
+def test_the_plan_says_that_loops_are_compiled():
+    for compiled, said in ((False, "numpy float32"), (True, "numpy float32, in compiled loops")):
+        with anyconv.options(compiled=compiled):
+            lines = str(plan_conv(*SHAPES, dtype="float32", groups=64)).splitlines()
+        (arrays,) = (line.split(None, 1)[1] for line in lines if line.startswith("arrays"))
+        assert arrays == said
+
+
 def test_without_numba_nothing_is_compiled(no_numba):
     """And an error says so to whoever asks for it."""
     assert loops_of(SHAPES) == "FusedTaps"

@@ -42,6 +42,8 @@ class Algorithm(ABC):
     lies_channels_first: ClassVar[bool] = False
     # Whether an output is the sum of one product, with nothing added before it or after.
     is_one_product: ClassVar[bool] = False
+    # Whether loops are compiled for it.
+    is_compiled: ClassVar[bool] = False
     # Whether `add_input_gradient` may be given cells of a larger array.
     adds_into_slices: ClassVar[bool] = False
     # Below this many multiply-adds a call is cheaper than handing some of it to another thread.

@@ -1,7 +1,7 @@
 """Algorithms in compiled loops, which leave padding out: a slab is then a view, never a copy."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import Algorithm
 from anyconv._geometry import Pairs, Problem
@@ -17,6 +17,7 @@ class OnCells(Algorithm):
     The first window begins at `starts`, which is negative where it begins in padding.
     """
 
+    is_compiled: ClassVar[bool] = True
     starts: Shape = ()
     sizes: Shape = ()
 

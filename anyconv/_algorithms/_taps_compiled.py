@@ -77,8 +77,9 @@ class CompiledTaps(OnCells, FusedTaps):
 
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the factors' gradient, `(taps, together * g)`."""
-        width = self._repeats(self.groups) * self.groups
-        dw = xp.zeros((self.windows.taps, width), dtype=dy.dtype, device=device(dy))
+        together = outputs_together(self.groups, self.windows.stride[-1], are_summed=True)
+        shape = (self.windows.taps, together * self.groups)
+        dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
         add_products_weight(dw, x, dy, self.axes)
         return [dw]
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from anyconv._typing import Array, Namespace, Shape
 
 MOST_AXES = 3
-# Neighbours in memory that a loop had better take at once.
-LONG_RUN = 256
+# Neighbours in memory that a loop had better take at once; fewer where four times as many are
+# added together.
+LONG_RUN, LONG_RUN_OF_FOUR = 256, 64
 ALIGNMENT = 64
 
 
@@ -47,9 +48,10 @@ def _loops() -> ModuleType:
     return _loops
 
 
-def outputs_together(channels: int, stride: int) -> int:
+def outputs_together(channels: int, stride: int, *, are_summed: bool = False) -> int:
     """How many outputs of a row are best taken at once, for which factors must be repeated."""
-    return 1 if stride > 1 else max(LONG_RUN // channels, 1)  # else their cells are no neighbours
+    run = LONG_RUN_OF_FOUR if are_summed else LONG_RUN
+    return 1 if stride > 1 else max(run // channels, 1)  # else their cells are no neighbours
 
 
 def repeated_factors(w: Array, together: int, *, xp: Namespace) -> Array:
