@@ -84,7 +84,7 @@ def options(
     TypeError
         If a limit is not a whole number, `compiled` neither true, false nor ``"auto"``.
     ValueError
-        If a limit is below one; if `compiled` is true and Numba cannot be imported.
+        If a limit is below one; if `compiled` is true and Numba cannot be used.
 
     See Also
     --------
@@ -119,5 +119,5 @@ def _compiled(value: Any) -> bool | Literal["auto"]:
         raise TypeError(f"`compiled` must be True, False or 'auto', got {shown(value)}")
     reason = why_no_compiled_loops() if value else None
     if reason:
-        raise ValueError(f"`compiled=True` needs Numba, which cannot be imported: {reason}")
+        raise ValueError(f"`compiled=True` needs Numba, which cannot be used: {reason}")
     return value

@@ -11,11 +11,13 @@ from anyconv._namespace import (
     MOST_AXES,
     AxisLoop,
     device,
+    index_dtype,
     is_numpy,
     window_maxima,
     window_maxima_gradient,
     window_sums,
     window_sums_adjoint,
+    window_winners,
 )
 from anyconv._options import current_options
 from anyconv._pool_arguments import PoolCall
@@ -69,6 +71,14 @@ def maxima_at_once(x: Array, axes: Axes, *, out: Array | None = None, xp: Namesp
     y = _outputs_like(x, axes, xp=xp) if out is None else out
     window_maxima(y, x, _loops(axes))
     return y
+
+
+def argmax_at_once(x: Array, axes: Axes, *, xp: Namespace) -> Array:
+    """`_winners.window_argmax`."""
+    shape = (x.shape[0], *(windows.outputs for windows in axes), x.shape[-1])
+    places = xp.empty(shape, dtype=index_dtype(xp), device=device(x))
+    window_winners(places, x, _loops(axes))
+    return places
 
 
 def maxima_gradient_at_once(

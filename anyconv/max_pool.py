@@ -7,10 +7,16 @@ from anyconv._arguments import check_ordered, check_real_floating, known_shape
 from anyconv._checks import boolean, choice
 from anyconv._images import pooled, unpooled
 from anyconv._lazy_batch import over_batch
-from anyconv._namespace import common_namespace, index_dtype, scatters_in_order
+from anyconv._namespace import add_at, common_namespace, index_dtype, scatters_in_order
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, max_gradient, window_max
-from anyconv._pooling_loops import are_tiles, compiles, maxima_at_once, maxima_gradient_at_once
+from anyconv._pooling_loops import (
+    are_tiles,
+    argmax_at_once,
+    compiles,
+    maxima_at_once,
+    maxima_gradient_at_once,
+)
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
 from anyconv._winners import (
     first_max_gradient,
@@ -203,7 +209,13 @@ def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Names
 
 
 def _positions(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
-    def positions(x: Array, axes: Axes) -> Array:
-        return window_argmax(x, axes, xp=xp) + axes[0].first * prod(call.spatial[1:])
+    at_once = compiles(call, x, xp=xp)
+    argmax = argmax_at_once if at_once else window_argmax
 
-    return pooled(positions, call, x, dtype=index_dtype(xp), takes_out=False, xp=xp)
+    def positions(x: Array, axes: Axes) -> Array:
+        before = axes[0].first * prod(call.spatial[1:])  # cells of the plane that others have
+        return add_at(argmax(x, axes, xp=xp), (...,), before, xp=xp)
+
+    return pooled(
+        positions, call, x, dtype=index_dtype(xp), takes_out=False, at_once=at_once, xp=xp
+    )

@@ -36,7 +36,7 @@ Wait = Callable[[Any], Any]
 ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = (
     *("anyconv", "numpy", "array-api-compat", "array-api-extra", "array-api-strict", "torch"),
-    *("jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "dask", "scipy", "sigpy"),
+    *("jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "dask", "numba", "scipy", "sigpy"),
 )
 
 
@@ -295,4 +295,6 @@ def _versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        found["numba"] += ", switched off"
     return found | {"anyconv": anyconv.__version__}

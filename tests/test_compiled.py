@@ -4,6 +4,7 @@ That they compute the right thing is tested wherever a test runs on the backend 
 """
 
 import gc
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -46,8 +47,14 @@ def same(function, *arrays, **options):
         wanted = function(*arrays, **options)
     with anyconv.options(compiled=True):
         found = function(*arrays, **options)
-    np.testing.assert_array_equal(found, wanted)
+    for mine, other in zip(as_arrays(found), as_arrays(wanted), strict=True):
+        np.testing.assert_array_equal(mine, other)
+        assert mine.dtype == other.dtype
     return found
+
+
+def as_arrays(result):
+    return result if isinstance(result, tuple) else (result,)
 
 
 @pytest.fixture
@@ -94,10 +101,32 @@ def test_the_plan_says_that_loops_are_compiled():
         assert arrays == said
 
 
+@needs_numba
+def test_nothing_is_compiled_where_numba_is_told_not_to():
+    code = """
+import numpy, anyconv
+x = numpy.ones((2, 129, 129, 8), dtype="float32")
+print(anyconv.max_pool_forward(x, 3).shape)
+try:
+    with anyconv.options(compiled=True):
+        pass
+except ValueError as error:
+    print(error)
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert run.stdout.splitlines() == [
+        "(2, 43, 43, 8)",
+        "`compiled=True` needs Numba, which cannot be used: NUMBA_DISABLE_JIT is set",
+    ]
+
+
 def test_without_numba_nothing_is_compiled(no_numba):
     """And an error says so to whoever asks for it."""
     assert loops_of(SHAPES) == "FusedTaps"
-    rule = "`compiled=True` needs Numba, which cannot be imported: No module named 'numba'"
+    rule = "`compiled=True` needs Numba, which cannot be used: No module named 'numba'"
     with pytest.raises(ValueError) as error, anyconv.options(compiled=True):
         pass
     assert str(error.value) == rule
@@ -178,7 +207,7 @@ def test_arrays_that_lie_in_any_way(way):
     same(conv_backward_weight, dy.copy(), x, w.shape, **options)
     for kernel, stride, padding in ((3, 1, 1), (2, 2, 0), (3, 2, 1), (2, 3, 0)):
         options = {"stride": stride, "padding": padding}
-        y = same(max_pool_forward, x, kernel, **options)
+        y, _ = same(max_pool_forward, x, kernel, **options, return_indices=True)
         gradient = views(whole(rng, y.shape))[way]
         for ties in ("first", "all"):
             same(max_pool_backward, gradient, x, kernel, **options, ties=ties)
@@ -200,7 +229,7 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
         dy = whole(rng, y.shape)
         dx, dw, _ = conv_backward(dy, x, w, padding=1, groups=16)
         strided = conv_backward_input(dy[:, ::2, ::2], w, x.shape, padding=1, stride=2, groups=16)
-        best = max_pool_forward(x, 3, stride=2, padding=1)
+        best, places = max_pool_forward(x, 3, stride=2, padding=1, return_indices=True)
         shares = whole(rng, best.shape)
         handed = max_pool_backward(shares, x, 3, stride=2, padding=1)
         dense, folded = whole(rng, (7, 7, 16, 4)), whole(rng, (5, 20, 12, 4))
@@ -213,7 +242,9 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
             np.testing.assert_array_equal(conv_backward_weight(dy, x, w.shape, **options), dw)
             found = conv_backward_input(dy[:, ::2, ::2], w, x.shape, **options, stride=2)
             np.testing.assert_array_equal(found, strided)
-        np.testing.assert_array_equal(max_pool_forward(x, 3, stride=2, padding=1), best)
+        found, at = max_pool_forward(x, 3, stride=2, padding=1, return_indices=True)
+        np.testing.assert_array_equal(found, best)
+        np.testing.assert_array_equal(at, places)
         found = max_pool_backward(shares, x, 3, stride=2, padding=1)
         np.testing.assert_array_equal(found, handed)
         plan = _plan_of_fold(x.shape, dense.shape, {"padding": 3, "stride": 2})
@@ -256,7 +287,8 @@ def test_nan_wins_and_has_the_gradient(ties):
     x = whole(rng, (3, 8, 8, 32))
     x[rng.random(x.shape) < 0.2] = np.nan
     for stride in (1, 2):
-        dy = whole(rng, same(max_pool_forward, x, 2, stride=stride).shape)
+        y, _ = same(max_pool_forward, x, 2, stride=stride, return_indices=True)
+        dy = whole(rng, y.shape)
         same(max_pool_backward, dy, x, 2, stride=stride, ties=ties)
 
 

@@ -21,6 +21,7 @@ from anyconv._namespace._compiled import (
     window_maxima_gradient,
     window_sums,
     window_sums_adjoint,
+    window_winners,
 )
 from anyconv._namespace._door import (
     array_namespace,
@@ -134,4 +135,5 @@ __all__ = [
     "window_maxima_gradient",
     "window_sums",
     "window_sums_adjoint",
+    "window_winners",
 ]

@@ -43,8 +43,12 @@ def why_no_compiled_loops() -> str | None:
 
 @cache
 def _loops() -> ModuleType:
+    from numba import config
+
     from anyconv._namespace import _loops
 
+    if config.DISABLE_JIT:
+        raise ImportError("NUMBA_DISABLE_JIT is set")
     return _loops
 
 
@@ -106,6 +110,13 @@ def window_maxima(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     _loops().maxima(_flat(y), _flat(x), *_walk(x, y, axes))
 
 
+def window_winners(places: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+    """The flat position in its plane of the first maximum of each window, written to `places`."""
+    if not x.flags.c_contiguous:  # so that a cell's place is where it lies
+        x = _copy(x)
+    _loops().winners(_flat(places), _flat(x), *_walk(x, places, axes))
+
+
 def window_maxima_gradient(
     dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool, ties: bool
 ) -> None:
@@ -157,11 +168,15 @@ def _flat(x: Array) -> Array:
 
 def _walkable(x: Array) -> Array:
     """X itself, or a copy, with a cell's channels side by side and no axis that runs backwards."""
-    import numpy
-
     is_walkable = x.flags.aligned and all(stride >= 0 for stride in x.strides)
     if is_walkable and x.strides[-1] == x.itemsize and not any(s % x.itemsize for s in x.strides):
         return x
+    return _copy(x)
+
+
+def _copy(x: Array) -> Array:
+    import numpy
+
     return numpy.array(x, order="C")
 
 

@@ -29,8 +29,6 @@ _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 _inner = njit(**_OPTIONS)
 U = np.uint64
 ONE, TWO, THREE, FOUR = U(1), U(2), U(3), U(4)
-# Longer runs are best copied by loops of the compiler's own.
-LONG = U(48)
 
 
 def _loop(function: Callable[..., None]) -> Any:
@@ -229,22 +227,9 @@ def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             for t in range(runs):
-                a, b, n, i = x0 + at[t], y0 + tap[t], lengths[t], U(0)
-                if n <= LONG:
-                    while i + FOUR <= n:
-                        _add_four(x, a + i, u, b + i)
-                        i += FOUR
-                while i < n:
+                a, b = x0 + at[t], y0 + tap[t]
+                for i in range(lengths[t]):
                     x[a + i] += u[b + i]
-                    i += ONE
-
-
-@_inner
-def _add_four(x: Array, a: int, u: Array, b: int) -> None:
-    """Four neighbours added, which the compiler takes at once."""
-    x0, x1, x2, x3 = x[a], x[a + ONE], x[a + TWO], x[a + THREE]
-    x0, x1, x2, x3 = x0 + u[b], x1 + u[b + ONE], x2 + u[b + TWO], x3 + u[b + THREE]
-    x[a], x[a + ONE], x[a + TWO], x[a + THREE] = x0, x1, x2, x3
 
 
 @_loop
@@ -321,14 +306,37 @@ def maxima(y: Array, x: Array, axes: Array, channels: int) -> None:
             _largest(x, cells + o * x_next, at, count, y, outputs + o * y_next, c)
 
 
+@_inner
+def _wins(x: Any, best: Any) -> Any:
+    """Whether a cell is its window's maximum; NaN, which made it NaN, equals nothing."""
+    return (x == best) | (x != x)
+
+
+@_loop
+def winners(places: Array, x: Array, axes: Array, channels: int) -> None:
+    """The flat position in its plane of the first maximum of each window."""
+    at, tap, segment, place = _room(axes)
+    c, (x_next, y_next), step = U(channels), _steps(axes), U(axes[INNER, X_STEP])
+    best = np.empty(channels, x.dtype)
+    while _advance(axes, at, tap, segment, place):
+        cells, outputs, length, count = segment
+        for o in range(length):
+            x0, y0 = cells + o * x_next, outputs + o * y_next
+            _largest(x, x0, at, count, best, U(0), c)
+            for t in range(count):  # the last first, so that the first is left
+                a = at[count - ONE - t] + o * x_next
+                position, a = np.int64(a // step), a + cells
+                for i in range(c):
+                    places[y0 + i] = position if _wins(x[a + i], best[i]) else places[y0 + i]
+
+
 @_loop
 def maxima_gradient(
     dx: Array, x: Array, dy: Array, axes: Array, channels: int, sets: bool, ties: bool
 ) -> None:
     """The gradient handed to the first maximum of each window, or with `ties` to every one.
 
-    It is added to dx, or set where no two windows share a cell. A NaN made its window's maximum
-    NaN, which equals nothing.
+    It is added to dx, or set where no two windows share a cell.
     """
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next), zero = U(channels), _steps(axes), dy.dtype.type(0)
@@ -344,13 +352,11 @@ def maxima_gradient(
                 a = x0 + at[t]
                 if sets:
                     for i in range(c):
-                        wins = (x[a + i] == best[i]) | (x[a + i] != x[a + i])
-                        gradient = left[i]
+                        wins, gradient = _wins(x[a + i], best[i]), left[i]
                         dx[a + i] = gradient if wins else zero
                         left[i] = zero if wins and not ties else gradient
                 else:
                     for i in range(c):
-                        wins = (x[a + i] == best[i]) | (x[a + i] != x[a + i])
-                        gradient = left[i]
+                        wins, gradient = _wins(x[a + i], best[i]), left[i]
                         dx[a + i] += gradient if wins else zero
                         left[i] = zero if wins and not ties else gradient
