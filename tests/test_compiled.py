@@ -15,6 +15,7 @@ import pytest
 from measuring import SMALL_CHANGE, peak
 
 import anyconv
+import anyconv._execute as execute_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._options as options_mod
 import anyconv._planner as planner
@@ -31,6 +32,7 @@ from anyconv import (
     plan_conv,
 )
 from anyconv._execute import run_input_gradient
+from anyconv._namespace import AxisLoop, add_products, add_products_data, outputs_together
 
 needs_numba = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
@@ -232,6 +234,8 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
         best, places = max_pool_forward(x, 3, stride=2, padding=1, return_indices=True)
         shares = whole(rng, best.shape)
         handed = max_pool_backward(shares, x, 3, stride=2, padding=1)
+        few = whole(rng, (5, 13, 8, 16))
+        gaps = max_pool_backward(few, x, 2, stride=3)
         dense, folded = whole(rng, (7, 7, 16, 4)), whole(rng, (5, 20, 12, 4))
         wide = conv_backward_input(folded, dense, x.shape, padding=3, stride=2)
     with anyconv.options(workspace_bytes=kibibytes * 2**10, workers=workers, compiled=True):
@@ -247,6 +251,8 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
         np.testing.assert_array_equal(at, places)
         found = max_pool_backward(shares, x, 3, stride=2, padding=1)
         np.testing.assert_array_equal(found, handed)
+        found = max_pool_backward(few, x, 2, stride=3)
+        np.testing.assert_array_equal(found, gaps)
         plan = _plan_of_fold(x.shape, dense.shape, {"padding": 3, "stride": 2})
         found = run_input_gradient(plan, folded, dense, xp=array_api_compat.numpy)
         np.testing.assert_array_equal(found, wide)
@@ -337,11 +343,12 @@ def test_calls_leave_nothing_behind():
 @needs_numba
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("channels", [1, 2, 3, 5, 64])
-def test_windows_are_folded_back_in_one_pass(stride, dilation, channels):
+@pytest.mark.parametrize("size", [(11, 12), (4, 3)], ids=["wide", "narrower than the kernel"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 64])
+def test_windows_are_folded_back_in_one_pass(stride, dilation, size, channels):
     """The gradient of a convolution's input by one product, whatever padding cuts off."""
     rng = np.random.default_rng(0)
-    x_shape, w = (3, 11, 12, channels), whole(rng, (3, 4, channels, 2))
+    x_shape, w = (3, *size, channels), whole(rng, (3, 4, channels, 2))
     options = {"padding": ((2, 1), (0, 5)), "stride": stride, "dilation": dilation}
     dy = whole(rng, conv_forward(np.zeros(x_shape), w, **options).shape)
     with anyconv.options(compiled=False):
@@ -351,6 +358,42 @@ def test_windows_are_folded_back_in_one_pass(stride, dilation, channels):
             plan = _plan_of_fold(x_shape, w.shape, options)
             found = run_input_gradient(plan, dy, w, xp=array_api_compat.numpy)
         np.testing.assert_array_equal(found, wanted)
+
+
+@needs_numba
+@pytest.mark.parametrize("workers", [2, 3])
+def test_no_two_workers_fold_into_one_image(monkeypatch, workers):
+    """Whose slabs overlap."""
+    rng = np.random.default_rng(0)
+    dy, w = whole(rng, (3, 32, 32, 4)), whole(rng, (7, 7, 8, 4))
+    with anyconv.options(compiled=True, workers=workers, workspace_bytes=2**19):
+        plan = _plan_of_fold((3, 64, 64, 8), w.shape, {"padding": 3, "stride": 2})
+        assert len(plan.blocks) > 3
+        given = []
+        monkeypatch.setattr(
+            execute_mod, "share", lambda work, items, _: given.extend(items) or work(items)
+        )
+        run_input_gradient(plan, dy, w, xp=array_api_compat.numpy)
+    images = [{block.images.start for block in blocks} for blocks in given]
+    assert sorted(map(tuple, images)) == [(0,), (1,), (2,)]
+
+
+@needs_numba
+def test_outputs_may_lie_apart():
+    """As those of a phase do, which are written between one another."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (2, 7, 9, 4)), whole(rng, (6, 4))
+    axes = [AxisLoop(6, 2, 1, 1, 0, 7), AxisLoop(7, 3, 1, 1, 0, 9)]
+    y = compiled_mod.repeated_factors(w, outputs_together(4, 1), xp=array_api_compat.numpy)
+    apart, beside = np.zeros((2, 12, 14, 4)), np.zeros((2, 6, 7, 4))
+    add_products(apart[:, ::2, 1::2], x, y, axes)
+    add_products(beside, x, y, axes)
+    np.testing.assert_array_equal(apart[:, ::2, 1::2], beside)
+    assert not apart[:, 1::2].any() and not apart[:, :, ::2].any()
+    back, far = np.zeros_like(x), np.zeros_like(x)
+    add_products_data(back, beside, y, axes)
+    add_products_data(far, apart[:, ::2, 1::2], y, axes)
+    np.testing.assert_array_equal(far, back)
 
 
 def _plan_of_fold(x_shape, w_shape, options):
