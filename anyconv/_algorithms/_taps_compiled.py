@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from anyconv._algorithms._bilinear import OWN_CACHE
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._costs import Cost
@@ -40,13 +39,8 @@ class CompiledTaps(OnCells, FusedTaps):
 
     def folding(self, images: int, in_channels: int) -> Cost:
         """Sums that are read and written for each tap, where one is otherwise kept for four."""
-        return Cost(
-            0, 0.3 * images * prod(self.windows.output) * self.windows.taps * in_channels, 0, 0
-        )
-
-    def fits_cache(self, images: int, block: int, weights: int) -> bool:
-        """A block is read and written once, so a cache need not hold it."""
-        return block <= 16 * OWN_CACHE
+        products = images * prod(self.windows.output) * self.windows.taps * in_channels
+        return Cost(0, 0.3 * products, 0, 0)
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The factors of some outputs of a row, `(*kernel, 1, g) -> (taps, together * g)`."""

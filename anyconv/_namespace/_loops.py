@@ -8,6 +8,8 @@ input is left out, so padding is never made. The channels of a cell are neighbou
 Along the innermost axis the outputs from one whose windows lie in the input to the last of them
 share their taps: a segment. Each output beside them is a segment of its own.
 
+In the loops a is a place in x, p one among the factors and j one in y; i goes along neighbours.
+
 This module is imported where Numba can be; indices are unsigned, which spares Numba a look at
 their sign that keeps loops from vectors.
 """
@@ -28,7 +30,7 @@ _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 _inner = njit(**_OPTIONS)
 U = np.uint64
-ONE, TWO, THREE, FOUR = U(1), U(2), U(3), U(4)
+ONE, TWO, THREE, FOUR, FIVE = U(1), U(2), U(3), U(4), U(5)
 
 
 def _loop(function: Callable[..., None]) -> Any:
@@ -123,27 +125,27 @@ def products(
                 for i in range(n):
                     y[y0 + i] = 0
                 continue
-            a0, w0 = x0 + at[0], tap[0] * apart
-            if count >= U(5):
-                a1, a2, a3, a4 = x0 + at[1], x0 + at[2], x0 + at[3], x0 + at[4]
-                w1, w2, w3, w4 = tap[1] * apart, tap[2] * apart, tap[3] * apart, tap[4] * apart
+            a, p = x0 + at[0], tap[0] * apart
+            if count < FIVE:
                 for i in range(n):
-                    two = x[a1 + i] * w[w1 + i] + x[a2 + i] * w[w2 + i]
-                    two += x[a3 + i] * w[w3 + i] + x[a4 + i] * w[w4 + i]
-                    y[y0 + i] = x[a0 + i] * w[w0 + i] + two
-                t = U(5)
-            else:
-                for i in range(n):
-                    y[y0 + i] = x[a0 + i] * w[w0 + i]
+                    y[y0 + i] = x[a + i] * w[p + i]
                 t = ONE
-            while t + FOUR <= count:
-                a, p = x0 + at[t], tap[t] * apart
-                b, q = x0 + at[t + ONE], tap[t + ONE] * apart
-                d, r = x0 + at[t + TWO], tap[t + TWO] * apart
-                e, s = x0 + at[t + THREE], tap[t + THREE] * apart
+            else:  # each pass over y costs as much as another tap
+                a1, a2, a3, a4 = x0 + at[1], x0 + at[2], x0 + at[3], x0 + at[4]
+                p1, p2, p3, p4 = tap[1] * apart, tap[2] * apart, tap[3] * apart, tap[4] * apart
                 for i in range(n):
-                    two = x[a + i] * w[p + i] + x[b + i] * w[q + i]
-                    y[y0 + i] += two + (x[d + i] * w[r + i] + x[e + i] * w[s + i])
+                    two = x[a1 + i] * w[p1 + i] + x[a2 + i] * w[p2 + i]
+                    two += x[a3 + i] * w[p3 + i] + x[a4 + i] * w[p4 + i]
+                    y[y0 + i] = x[a + i] * w[p + i] + two
+                t = FIVE
+            while t + FOUR <= count:
+                a1, a2 = x0 + at[t], x0 + at[t + ONE]
+                a3, a4 = x0 + at[t + TWO], x0 + at[t + THREE]
+                p1, p2 = tap[t] * apart, tap[t + ONE] * apart
+                p3, p4 = tap[t + TWO] * apart, tap[t + THREE] * apart
+                for i in range(n):
+                    two = x[a1 + i] * w[p1 + i] + x[a2 + i] * w[p2 + i]
+                    y[y0 + i] += two + (x[a3 + i] * w[p3 + i] + x[a4 + i] * w[p4 + i])
                 t += FOUR
             while t < count:
                 a, p = x0 + at[t], tap[t] * apart
@@ -185,13 +187,13 @@ def products_weight(
         first = U(0)
         while first + FOUR * most <= length:
             j = outputs + first * y_next
-            k, m, q = j + y_ahead, j + TWO * y_ahead, j + THREE * y_ahead
+            j1, j2, j3 = j + y_ahead, j + TWO * y_ahead, j + THREE * y_ahead
             for t in range(count):
                 p, a = tap[t] * apart, cells + at[t] + first * x_next
-                b, d, e = a + x_ahead, a + TWO * x_ahead, a + THREE * x_ahead
+                a1, a2, a3 = a + x_ahead, a + TWO * x_ahead, a + THREE * x_ahead
                 for i in range(most * c):
-                    two = x[a + i] * y[j + i] + x[b + i] * y[k + i]
-                    w[p + i] += two + (x[d + i] * y[m + i] + x[e + i] * y[q + i])
+                    two = x[a + i] * y[j + i] + x[a1 + i] * y[j1 + i]
+                    w[p + i] += two + (x[a2 + i] * y[j2 + i] + x[a3 + i] * y[j3 + i])
             first += FOUR * most
         while first < length:
             n, j = min(most, length - first) * c, outputs + first * y_next
@@ -245,9 +247,10 @@ def sums(y: Array, x: Array, axes: Array, channels: int) -> None:
                 y[y0 + i] = 0
             t = U(0)
             while t + FOUR <= count:
-                a, b, d, e = x0 + at[t], x0 + at[t + ONE], x0 + at[t + TWO], x0 + at[t + THREE]
+                a1, a2 = x0 + at[t], x0 + at[t + ONE]
+                a3, a4 = x0 + at[t + TWO], x0 + at[t + THREE]
                 for i in range(c):
-                    y[y0 + i] += (x[a + i] + x[b + i]) + (x[d + i] + x[e + i])
+                    y[y0 + i] += (x[a1 + i] + x[a2 + i]) + (x[a3 + i] + x[a4 + i])
                 t += FOUR
             while t < count:
                 a = x0 + at[t]
