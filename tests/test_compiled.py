@@ -15,6 +15,7 @@ import pytest
 from measuring import SMALL_CHANGE, peak
 
 import anyconv
+import anyconv._algorithms._gemm_compiled as gemm_mod
 import anyconv._execute as execute_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._options as options_mod
@@ -361,6 +362,28 @@ def test_windows_are_folded_back_in_one_pass(stride, dilation, size, channels):
 
 
 @needs_numba
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("size", [(11, 12), (4, 3)], ids=["wide", "narrower than the kernel"])
+@pytest.mark.parametrize("channels", [1, 3, 64])
+def test_windows_are_unfolded_in_one_pass(monkeypatch, stride, dilation, size, channels):
+    """The other two maps by one product, also of cells that lie apart."""
+    monkeypatch.setattr(gemm_mod, "FEWEST_IN_A_ROW", 0)
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (3, *size, channels)), whole(rng, (3, 4, channels, 2))
+    options = {"padding": ((2, 1), (0, 5)), "stride": stride, "dilation": dilation}
+    options["algorithm"] = "gemm"
+    planner.make_plan.cache_clear()
+    for given in (x, views(x)["cells apart"], views(x)["channels apart"]):
+        dy = whole(rng, same(conv_forward, given, w, **options).shape)
+        same(conv_backward_weight, dy, given, w.shape, **options)
+    with anyconv.options(compiled=True):
+        plan = plan_conv(x.shape, w.shape, dtype="float64", **options)
+    assert type(plan.template).__name__ == "CompiledGemm"
+    planner.make_plan.cache_clear()
+
+
+@needs_numba
 @pytest.mark.parametrize("workers", [2, 3])
 def test_no_two_workers_fold_into_one_image(monkeypatch, workers):
     """Whose slabs overlap."""
@@ -405,7 +428,7 @@ def _plan_of_fold(x_shape, w_shape, options):
             x_shape, w_shape, dtype="float64", operation="input", algorithm="gemm", **options
         )
     planner.make_plan.cache_clear()
-    assert type(plan.template).__name__ == "FoldingGemm"
+    assert type(plan.template).__name__ == "CompiledGemm"
     return plan
 
 

@@ -6,7 +6,7 @@ from anyconv._algorithms._fft_rows import RowFft
 from anyconv._algorithms._fft_short import ShortFft
 from anyconv._algorithms._fft_sizes import cheapest_tile, is_short, rows_are_cheaper
 from anyconv._algorithms._fft_thin import ThinFft
-from anyconv._algorithms._gemm_compiled import FoldingGemm
+from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._taps_compiled import CompiledTaps
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import FusedTaps
@@ -35,9 +35,9 @@ def algorithm_named(
     if name == "taps" and problem.is_depthwise:
         if problem.groups != problem.out_channels or not traits.adds_products:
             return DepthwiseTaps
-        return CompiledTaps if CompiledTaps.suits(problem, traits) else FusedTaps
-    if name == "gemm" and operation == "input" and FoldingGemm.suits(problem, traits):
-        return FoldingGemm
+        return CompiledTaps if CompiledTaps.suits(problem, operation, traits) else FusedTaps
+    if name == "gemm" and CompiledGemm.suits(problem, operation, traits):
+        return CompiledGemm
     if name == "fft":
         # Rows are folded back in many small calls, for which workers contend.
         if operation != "input" and rows_are_cheaper(problem, operation, traits):

@@ -1,7 +1,6 @@
-"""`gemm` for gradients of the input, whose windows are folded back in a compiled loop.
+"""`gemm` whose windows are unfolded and folded back in compiled loops, without a cell of padding.
 
-Elsewhere a fold reads and writes memory once for every tap. (NumPy's copy of windows takes no
-longer than a loop does, so the other maps have no need of one.)
+Copies of short runs take NumPy long, and a fold elsewhere reads and writes memory for every tap.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,28 +12,43 @@ from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms.gemm import Gemm
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import device, fold_windows
+from anyconv._namespace import device, fold_windows, unfold_windows
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace
+from anyconv._typing import Array, Namespace, Operation
+
+# In a shorter row of unfolded windows the ends take longer than the rest.
+FEWEST_IN_A_ROW = 256
 
 
 @dataclass(frozen=True)
-class FoldingGemm(OnCells, Gemm):
-    """`Gemm` whose adjoint in the data is one pass."""
+class CompiledGemm(OnCells, Gemm):
+    """`Gemm` whose B, and its adjoint, are one pass each."""
 
     adds_into_slices: ClassVar[bool] = True
 
     @classmethod
-    def suits(cls, problem: Problem, traits: Traits) -> bool:
-        """Real numbers, a single group, and windows that are more than a cell."""
-        one_group = problem.groups == 1 and not problem.geometry.windows.is_pointwise
-        return one_group and traits.adds_products and super().suits(problem, traits)
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Real numbers, a single group, and windows of more than a cell, to be folded or many."""
+        windows = problem.geometry.windows
+        if problem.groups > 1 or windows.is_pointwise or not traits.adds_products:
+            return False
+        row = windows.output[-1] * windows.kernel[-1] * problem.in_channels
+        is_worth = operation == "input" or row >= FEWEST_IN_A_ROW
+        return is_worth and super().suits(problem, operation, traits)
 
     def folding(self, images: int, in_channels: int) -> Cost:
         """The windows read once and added to cells, in runs as long as a kernel's row."""
         cells = images * prod(self.windows.output) * self.windows.taps
         row = self.windows.kernel[-1] if self.windows.dilation[-1] == 1 else 1
         return Cost(0, 1.5 * cells * in_channels, cells / (4 * row), 2)
+
+    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
+        """Windows as rows, `(n, *cells, c) -> (1, rows, taps * c)`."""
+        columns = self.windows.taps * x.shape[-1]
+        shape = (x.shape[0], *self.windows.output, columns)
+        u = xp.empty(shape, dtype=x.dtype, device=device(x))
+        unfold_windows(u, x, self.axes)
+        return (xp.reshape(u, (1, -1, columns)),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
         """Rows folded back, `(1, rows, taps * c) -> (n, *cells, c)`."""

@@ -7,7 +7,7 @@ from anyconv._algorithms._bilinear import Algorithm
 from anyconv._geometry import Pairs, Problem
 from anyconv._namespace import MOST_AXES, AxisLoop
 from anyconv._traits import Traits
-from anyconv._typing import Shape
+from anyconv._typing import Operation, Shape
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class OnCells(Algorithm):
     sizes: Shape = ()
 
     @classmethod
-    def suits(cls, problem: Problem, traits: Traits) -> bool:
-        """Whether there are loops for a problem, and they are to be compiled."""
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Whether there are loops for one map of a problem, and they are to be compiled."""
         return traits.compiles and problem.geometry.rank <= MOST_AXES
 
     def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:

@@ -87,8 +87,14 @@ def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) 
     _loops().products_weight(_flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y))
 
 
+def unfold_windows(u: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+    """Each window as a row, `u (n, *output, taps * c)`; zero where a tap is on no cell."""
+    x = _walkable(x)
+    _loops().unfold(_flat(u), _flat(x), _walk(x, u, axes)[0], x.shape[-1])
+
+
 def fold_windows(x: Array, u: Array, axes: Sequence[AxisLoop]) -> None:
-    """Windows `u (n, *output, taps * c)` added back to the cells of x."""
+    """The adjoint, added to x."""
     _loops().fold(_flat(x), _flat(u), _walk(x, u, axes)[0], x.shape[-1])
 
 

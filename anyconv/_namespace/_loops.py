@@ -42,9 +42,18 @@ def _loop(function: Callable[..., None]) -> Any:
 
 
 @_inner
-def _taps_under(axes: Array, a: int, b: int, o: int, at: Array, tap: Array) -> int:
-    """The cells under the taps of one window and the numbers of these taps; how many there are."""
-    count = 0
+def _taps_under(
+    axes: Array, a: int, b: int, o: int, at: Array, tap: Array, rows: bool
+) -> tuple[Any, Any]:
+    """The cells under the taps of one window, and their numbers; of `rows` of them the first alone.
+
+    How many are written, and how many taps a row has.
+    """
+    place, dilation = o * axes[INNER, STRIDE] + axes[INNER, START], axes[INNER, DILATION]
+    low = max(-(place // dilation), 0)
+    high = min((axes[INNER, CELLS] - 1 - place) // dilation + 1, axes[INNER, TAPS])
+    count, taps = 0, max(high - low, 0)
+    written = min(taps, 1) if rows else taps
     for i in range(axes[OUTER, TAPS]):
         x = a * axes[OUTER, STRIDE] + i * axes[OUTER, DILATION] + axes[OUTER, START]
         if x < 0 or x >= axes[OUTER, CELLS]:
@@ -53,16 +62,13 @@ def _taps_under(axes: Array, a: int, b: int, o: int, at: Array, tap: Array) -> i
             y = b * axes[MIDDLE, STRIDE] + j * axes[MIDDLE, DILATION] + axes[MIDDLE, START]
             if y < 0 or y >= axes[MIDDLE, CELLS]:
                 continue
-            for k in range(axes[INNER, TAPS]):
-                z = o * axes[INNER, STRIDE] + k * axes[INNER, DILATION] + axes[INNER, START]
-                if z < 0 or z >= axes[INNER, CELLS]:
-                    continue
-                at[count] = (
-                    x * axes[OUTER, X_STEP] + y * axes[MIDDLE, X_STEP] + z * axes[INNER, X_STEP]
-                )
-                tap[count] = (i * axes[MIDDLE, TAPS] + j) * axes[INNER, TAPS] + k
+            row = x * axes[OUTER, X_STEP] + y * axes[MIDDLE, X_STEP]
+            first = (i * axes[MIDDLE, TAPS] + j) * axes[INNER, TAPS]
+            for k in range(low, low + written):
+                at[count] = row + (place + dilation * k) * axes[INNER, X_STEP]
+                tap[count] = first + k
                 count += 1
-    return count
+    return count, taps
 
 
 @_inner
@@ -70,7 +76,7 @@ def _room(axes: Array) -> tuple[Array, ...]:
     """Room for the taps of a segment, `at` and `tap`, for what it is, and for where the next is."""
     taps = axes[OUTER, TAPS] * axes[MIDDLE, TAPS] * axes[INNER, TAPS]
     at, tap = np.empty(taps, np.uint64), np.empty(taps, np.uint64)
-    return at, tap, np.empty(4, np.uint64), np.zeros(4, np.int64)
+    return at, tap, np.empty(5, np.uint64), np.zeros(4, np.int64)
 
 
 @_inner
@@ -80,11 +86,12 @@ def _steps(axes: Array) -> tuple[Any, Any]:
 
 
 @_inner
-def _advance(axes: Array, at: Array, tap: Array, segment: Array, place: Array) -> bool:
-    """Whether there is another segment, whose taps and sizes are written then.
+def _advance(axes: Array, at: Array, tap: Array, segment: Array, place: Array, rows: bool) -> bool:
+    """Whether there is another segment, whose taps (or `rows` of them) and sizes are written then.
 
-    `segment` tells where the cells of its image begin, and its outputs, how many these are and how
-    many taps each has. (A generator would be plainer; Numba never frees what one has been given.)
+    `segment` tells where the cells of its image begin, and its outputs, how many these are, how
+    many taps or rows each has, and how many taps a row. (A generator would be plainer; Numba never
+    frees what one has been given.)
     """
     image, a, b, o = place
     if image == axes[IMAGES, OUTPUTS]:
@@ -95,7 +102,8 @@ def _advance(axes: Array, at: Array, tap: Array, segment: Array, place: Array) -
     stop = high if o == low and low < high else o + 1
     row = image * axes[IMAGES, Y_STEP] + a * axes[OUTER, Y_STEP] + b * axes[MIDDLE, Y_STEP]
     segment[0], segment[1] = image * axes[IMAGES, X_STEP], row + o * step
-    segment[2], segment[3] = stop - o, _taps_under(axes, a, b, o, at, tap)
+    segment[2] = stop - o
+    segment[3], segment[4] = _taps_under(axes, a, b, o, at, tap, rows)
     place[3] = stop
     for axis in (INNER, MIDDLE, OUTER):
         if place[axis] == axes[axis, OUTPUTS]:
@@ -114,8 +122,8 @@ def products(
     """
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         first = U(0)
         while first < length:
             n = min(most, length - first) * c
@@ -161,8 +169,8 @@ def products_data(
     """The adjoint of `products` in x, added to it: `x_t += y * w_t`."""
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         first = U(0)
         while first < length:
             n = min(most, length - first) * c
@@ -182,8 +190,8 @@ def products_weight(
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
     x_ahead, y_ahead = most * x_next, most * y_next
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         first = U(0)
         while first + FOUR * most <= length:
             j = outputs + first * y_next
@@ -204,34 +212,41 @@ def products_weight(
             first += most
 
 
-@_inner
-def _runs(axes: Array, channels: int, at: Array, tap: Array, count: int) -> tuple[Any, Array]:
-    """Taps that are neighbours in memory joined: where each run begins, and its elements."""
-    runs, length, c = 0, np.empty(at.size, np.uint64), U(channels)
-    for t in range(count):
-        last = U(runs - 1)
-        if runs > 0 and at[t] == at[last] + length[last] and tap[t] * c == tap[last] + length[last]:
-            length[last] += c
-        else:
-            at[runs], tap[runs], length[runs] = at[t], tap[t] * c, c
-            runs += 1
-    return U(runs), length
+@_loop
+def unfold(u: Array, x: Array, axes: Array, channels: int) -> None:
+    """Each window as a row of u, its taps one after the other; zero where a tap is on no cell."""
+    at, tap, segment, place = _room(axes)
+    c, (x_next, y_next) = U(channels), _steps(axes)
+    rows = axes[INNER, DILATION] == 1 and axes[INNER, X_STEP] == channels
+    while _advance(axes, at, tap, segment, place, rows):
+        cells, outputs, length, count, taps = segment
+        run = taps * c if rows else c
+        if count * run < U(at.size) * c:
+            for i in range(length * y_next):
+                u[outputs + i] = 0
+        for o in range(length):
+            x0, y0 = cells + o * x_next, outputs + o * y_next
+            for t in range(count):
+                a, j = x0 + at[t], y0 + tap[t] * c
+                for i in range(run):
+                    u[j + i] = x[a + i]
 
 
 @_loop
 def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
-    """The rows of u, each the taps of a window one after the other, added to the cells of x."""
+    """The adjoint of `unfold`, added to x."""
     at, tap, segment, place = _room(axes)
-    x_next, y_next = _steps(axes)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
-        runs, lengths = _runs(axes, channels, at, tap, count)
+    c, (x_next, y_next) = U(channels), _steps(axes)
+    rows = axes[INNER, DILATION] == 1 and axes[INNER, X_STEP] == channels
+    while _advance(axes, at, tap, segment, place, rows):
+        cells, outputs, length, count, taps = segment
+        run = taps * c if rows else c
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
-            for t in range(runs):
-                a, b = x0 + at[t], y0 + tap[t]
-                for i in range(lengths[t]):
-                    x[a + i] += u[b + i]
+            for t in range(count):
+                a, j = x0 + at[t], y0 + tap[t] * c
+                for i in range(run):
+                    x[a + i] += u[j + i]
 
 
 @_loop
@@ -239,8 +254,8 @@ def sums(y: Array, x: Array, axes: Array, channels: int) -> None:
     """The sum over each window, zero where it sees no cell."""
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next) = U(channels), _steps(axes)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             for i in range(c):
@@ -264,8 +279,8 @@ def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, sets: bool) -> 
     """The adjoint of `sums`: y added to the cells of each window, or set where no two share one."""
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next) = U(channels), _steps(axes)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             for t in range(count):
@@ -303,8 +318,8 @@ def maxima(y: Array, x: Array, axes: Array, channels: int) -> None:
     """The maximum of each window, which sees a cell at least."""
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next) = U(channels), _steps(axes)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         for o in range(length):
             _largest(x, cells + o * x_next, at, count, y, outputs + o * y_next, c)
 
@@ -321,8 +336,8 @@ def winners(places: Array, x: Array, axes: Array, channels: int) -> None:
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next), step = U(channels), _steps(axes), U(axes[INNER, X_STEP])
     best = np.empty(channels, x.dtype)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             _largest(x, x0, at, count, best, U(0), c)
@@ -344,8 +359,8 @@ def maxima_gradient(
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next), zero = U(channels), _steps(axes), dy.dtype.type(0)
     best, left = np.empty(channels, x.dtype), np.empty(channels, dy.dtype)
-    while _advance(axes, at, tap, segment, place):
-        cells, outputs, length, count = segment
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
             _largest(x, x0, at, count, best, U(0), c)
