@@ -70,9 +70,10 @@ def options(
         the cores that the process may use unless set. Other libraries bring their own threads.
     compiled : bool or "auto", optional
         Whether depthwise convolution, pooling, and the windows of a matrix product are worked out
-        in loops that Numba compiles, on NumPy arrays: faster, and equal but for rounding. ``"auto"``, unless set, does so where
-        Numba is installed (the extra `fast`) and a call is large. The first such call of a process
-        imports Numba; the first of all compiles, for a second or two, and keeps that on disk.
+        in loops that Numba compiles, on NumPy arrays: faster, and equal but for rounding.
+        ``"auto"``, unless set, does so where Numba is installed (the extra `fast`) and a call is
+        large. The first such call of a process imports Numba; the first of all compiles, for a
+        second or two, and keeps that on disk.
 
     Yields
     ------
