@@ -72,8 +72,8 @@ def options(
         Whether depthwise convolution, pooling, and the windows of a matrix product are worked out
         in loops that Numba compiles, on NumPy arrays: faster, and equal but for rounding.
         ``"auto"``, unless set, does so where Numba is installed (the extra `fast`) and a call is
-        large. The first such call of a process imports Numba; the first of all compiles, for a
-        second or two, and keeps that on disk.
+        large. The first such call of a process imports Numba, in half a second; each loop is
+        compiled when it is first needed, in one to four seconds, and kept on disk.
 
     Yields
     ------

@@ -42,6 +42,8 @@ def section(path: Path, results: Results) -> str:
     here = results.environment
     settings = [str(results.settings[n]) for n in ("backend", "dtype") if n in results.settings]
     heading = f"### {' '.join([results.benchmark, *settings])}".replace("_", " ")
+    if here.versions.get("numba", "").endswith("switched off"):
+        heading += ", without Numba"
     device = here.accelerator or f"{here.processor}, {here.threads} threads"
     if here.products and not here.accelerator:
         device += f", NumPy's products by OpenBLAS for {here.products}"
