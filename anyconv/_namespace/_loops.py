@@ -11,7 +11,8 @@ share their taps: a segment. Each output beside them is a segment of its own.
 In the loops a is a place in x, p one among the factors and j one in y; i goes along neighbours.
 
 This module is imported where Numba can be; indices are unsigned, which spares Numba a look at
-their sign that keeps loops from vectors.
+their sign that keeps loops from vectors. All of it is one file, because what Numba keeps on disk is
+made anew when a loop's own file has changed, not when another has.
 """
 
 from collections.abc import Callable
