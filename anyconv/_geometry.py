@@ -182,8 +182,8 @@ class Problem:
 
     @cached_property
     def is_depthwise(self) -> bool:
-        """Whether each input channel is convolved apart from all others."""
-        return self.groups == self.in_channels and self.groups > 1
+        """Whether each input channel is convolved apart from all others; one alone with one."""
+        return self.groups == self.in_channels and (self.groups > 1 or self.out_channels == 1)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ HALF_SPEED = 8
 SEVERAL_PHASES = 1.25
 # So many multiply-adds are worth having loops compiled for.
 WORTH_COMPILING = 2**21
-# Below this many multiply-adds nothing is won by a transform.
+# Below this many multiply-adds nothing is won by rewriting a problem, or by a transform.
+WORTH_REWRITING = 2**20
 WORTH_A_TRANSFORM = 2**24
 
 
@@ -46,7 +47,7 @@ def make_plan(
         traits = traits._replace(compiles=compiles)
     plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
     # An algorithm asked for by name is wanted on the problem as it stands.
-    if algorithm != "auto" or problem.multiply_adds < WORTH_A_TRANSFORM:
+    if algorithm != "auto" or problem.multiply_adds < WORTH_REWRITING:
         return plan
     others = [
         other

@@ -32,6 +32,8 @@ from anyconv import (
     max_pool_forward,
     plan_conv,
 )
+from anyconv._algorithms._taps_depthwise import DepthwiseTaps
+from anyconv._algorithms._taps_plane import PlaneTaps
 from anyconv._execute import run_input_gradient
 from anyconv._namespace import AxisLoop, add_products, add_products_data, outputs_together
 
@@ -221,6 +223,91 @@ def test_arrays_that_lie_in_any_way(way):
             same(avg_pool_backward, gradient, x.shape, kernel, **options)
 
 
+PLANES = {
+    "a row of four taps and one": ((2, 30), (5,), {}),
+    "fewer taps than a pass takes": ((1, 9), (3,), {"padding": 1}),
+    "a row in three parts": ((2, 2500), (6,), {"padding": ((7, 2),)}),
+    "an image": ((3, 20, 24), (3, 3), {"padding": 1}),
+    "an image, taps apart": ((1, 20, 24), (2, 4), {"padding": (2, 3), "dilation": (3, 2)}),
+    "rows left out": ((2, 21, 24), (3, 2), {"padding": 1, "stride": (2, 1)}),
+    "columns left out": ((2, 21, 24), (3, 2), {"padding": 1, "stride": (1, 2)}),
+    "more padding than kernel": ((1, 5, 6), (2, 3), {"padding": ((4, 1), (0, 5))}),
+    "a volume": ((2, 6, 7, 8), (3, 2, 4), {"padding": 2}),
+}
+
+
+def whole_complex(rng, shape):
+    return whole(rng, shape) + 1j * whole(rng, shape)
+
+
+@needs_numba
+@pytest.mark.parametrize("values", [whole, whole_complex])
+@pytest.mark.parametrize("case", PLANES)
+def test_planes_under_a_filter(case, values):
+    """From one channel to one, all three maps, exactly."""
+    (n, *sizes), kernel, options = PLANES[case]
+    rng = np.random.default_rng(0)
+    x, w = values(rng, (n, *sizes, 1)), values(rng, (*kernel, 1, 1))
+    for algorithm in ("auto", "taps"):
+        y = same(conv_forward, x, w, **options, algorithm=algorithm)
+        dy = values(rng, y.shape)
+        dx = same(conv_backward_input, dy, w, x.shape, **options, algorithm=algorithm)
+        dw = same(conv_backward_weight, dy, x, w.shape, **options, algorithm=algorithm)
+        assert np.vdot(dy, y) == np.vdot(dx, x) == np.vdot(w, dw).conj()
+
+
+@needs_numba
+@pytest.mark.parametrize("values", [whole, whole_complex])
+@pytest.mark.parametrize("way", WAYS)
+def test_planes_that_lie_in_any_way(way, values):
+    rng = np.random.default_rng(0)
+    x, dy = (views(values(rng, (2, 9, 10, 1)))[way] for _ in range(2))
+    w = values(rng, (4, 3, 1, 1)).astype(x.dtype)[::-1, ::-1]
+    same(conv_forward, x, w)
+    same(conv_forward, x, w, padding=(2, 1))
+    same(conv_backward_input, dy, w, (2, 12, 12, 1))
+    same(conv_backward_weight, dy, values(rng, (2, 12, 12, 1)).astype(dy.dtype), w.shape)
+
+
+@needs_numba
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kibibytes", [96, 2**10, 2**18])
+def test_planes_in_blocks_within_the_workspace(workers, kibibytes):
+    rng = np.random.default_rng(0)
+    x, w = whole_complex(rng, (5, 100, 60, 1)), whole_complex(rng, (5, 4, 1, 1))
+    b = np.asarray([3.0 + 1j])
+    with anyconv.options(compiled=False):
+        y = conv_forward(x, w, b, padding=2)
+    with anyconv.options(workspace_bytes=kibibytes * 2**10, workers=workers, compiled=True):
+        plan = plan_conv(x.shape, w.shape, dtype="complex128", padding=2, algorithm="taps")
+        assert plan.workspace <= kibibytes * 2**10
+        for padding, wanted in ((2, y), (0, y[:, 2:-2, 2:-2])):
+            options = {"padding": padding, "algorithm": "taps"}
+            found = conv_forward(x, w, b, **options)
+            np.testing.assert_array_equal(found, wanted)
+            most = kibibytes * 2**10 + found.nbytes + SMALL_CHANGE
+            assert peak(lambda options=options: conv_forward(x, w, b, **options)) <= most
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_an_image_under_a_small_filter_goes_by_planes(dtype):
+    """Which is many times faster than a product of a single column, or than a transform."""
+    for operation in ("forward", "input"):
+        shapes = (1, 512, 512, 1), (7, 7, 1, 1)
+        plan = plan_conv(*shapes, dtype=dtype, padding="same", operation=operation)
+        assert {type(leaf.template) for leaf in plan.leaves} == {PlaneTaps}
+        assert len(plan.leaves[0].blocks) >= 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_an_image_under_a_small_filter_without_loops(dtype):
+    """Tap by tap for a whole image, not as a product of a single column."""
+    with anyconv.options(compiled=False):
+        plan = plan_conv((1, 512, 512, 1), (3, 3, 1, 1), dtype=dtype, padding="same")
+    assert {type(leaf.template) for leaf in plan.leaves} == {DepthwiseTaps}
+
+
 @needs_numba
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("kibibytes", [96, 256, 2**10, 2**18])
@@ -261,18 +348,19 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
 
 @needs_numba
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_long_sums_keep_their_digits(dtype):
+@pytest.mark.parametrize("channels", [1, 8])
+def test_long_sums_keep_their_digits(dtype, channels):
     """The gradient of a weight, over 180,000 outputs, and an average over 900 cells."""
     rng = np.random.default_rng(0)
-    x = 1 + rng.random((2, 300, 300, 8)).astype(dtype)
-    dy = 1 + rng.random((2, 300, 300, 8)).astype(dtype)
+    x, dy = (1 + rng.random((2, 300, 300, channels)).astype(dtype) for _ in range(2))
     epsilon = np.finfo(dtype).eps
     with anyconv.options(compiled=True):
-        dw = conv_backward_weight(dy, x, (3, 3, 1, 8), padding=1, groups=8)
+        options = {"padding": 1, "groups": channels, "algorithm": "taps"}
+        dw = conv_backward_weight(dy, x, (3, 3, 1, channels), **options)
         y = avg_pool_forward(x, 30)
     centre = np.sum(x.astype("longdouble") * dy, axis=(0, 1, 2))
     assert np.max(np.abs(dw[1, 1, 0] / centre - 1)) < 30 * epsilon
-    mean = x.reshape(2, 10, 30, 10, 30, 8).astype("longdouble").mean(axis=(2, 4))
+    mean = x.reshape(2, 10, 30, 10, 30, channels).astype("longdouble").mean(axis=(2, 4))
     assert np.max(np.abs(y / mean - 1)) < 30 * epsilon
 
 
@@ -320,6 +408,7 @@ def test_calls_leave_nothing_behind():
     """As generators would, whose arguments Numba does not free."""
     rng = np.random.default_rng(0)
     x, w, dense = rng.random((1, 12, 12, 8)), rng.random((5, 5, 1, 8)), rng.random((5, 5, 8, 2))
+    plane, filt = x[..., :1] + 0j, w[..., :1] * 1j
     y, z, m = conv_forward(x, w, groups=8), conv_forward(x, dense), max_pool_forward(x, 5)
 
     def calls():
@@ -328,6 +417,7 @@ def test_calls_leave_nothing_behind():
         conv_backward_input(z, dense, x.shape)
         max_pool_backward(max_pool_forward(x, 5), x, 5)
         avg_pool_backward(avg_pool_forward(m, 1), x.shape, 5)
+        conv_forward(plane, filt, padding=1)
 
     with anyconv.options(compiled=True):
         held = []

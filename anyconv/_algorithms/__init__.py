@@ -10,6 +10,7 @@ from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._taps_compiled import CompiledTaps
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import FusedTaps
+from anyconv._algorithms._taps_plane import PlaneTaps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.taps import Taps
@@ -33,9 +34,14 @@ def algorithm_named(
 ) -> type[Algorithm]:
     """The class of a named algorithm that suits one map of a problem, and the arrays' library."""
     if name == "taps" and problem.is_depthwise:
+        if PlaneTaps.suits(problem, operation, traits):
+            return PlaneTaps
         if problem.groups != problem.out_channels or not traits.adds_products:
             return DepthwiseTaps
-        return CompiledTaps if CompiledTaps.suits(problem, operation, traits) else FusedTaps
+        if CompiledTaps.suits(problem, operation, traits):
+            return CompiledTaps
+        # Of a single channel, taps lie as close as outputs: a library may go along the few of them.
+        return FusedTaps if problem.groups > 1 else DepthwiseTaps
     if name == "gemm" and CompiledGemm.suits(problem, operation, traits):
         return CompiledGemm
     if name == "fft":

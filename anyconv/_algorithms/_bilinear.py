@@ -95,6 +95,11 @@ class Algorithm(ABC):
         """With fewer rows than this a product is slow, however well a cache holds it."""
         return 128
 
+    @property
+    def sums_apart(self) -> int:
+        """The sums among which the weight gradient's rows are dealt, which are added last."""
+        return 1
+
     def fits_cache(self, images: int, block: int, weights: int) -> bool:
         """Whether a cache holds a block of so many bytes, by which those of all weights pass."""
         return block <= OWN_CACHE

@@ -35,7 +35,10 @@ class CompiledTaps(OnCells, FusedTaps):
         outputs = images * prod(self.windows.output)
         run = self._repeats(out_channels) * out_channels
         products = self.windows.taps * outputs * out_channels
-        return Cost(0, 0.6 * products + 2 * outputs * out_channels, products / (4 * run), 4)
+        reach = (self.windows.kernel[-1] - 1) * self.windows.dilation[-1]
+        ends = min(reach / self.windows.output[-1], 1) * outputs * self.windows.taps
+        runs = products / (4 * run) + 0.5 * ends
+        return Cost(0, 0.6 * products + 2 * outputs * out_channels, runs, 4)
 
     def folding(self, images: int, in_channels: int) -> Cost:
         """Sums that are read and written for each tap, where one is otherwise kept for four."""
@@ -69,10 +72,14 @@ class CompiledTaps(OnCells, FusedTaps):
         """The same, added to these cells."""
         add_products_data(dx, dy, weights[0], self.axes)
 
+    @property
+    def sums_apart(self) -> int:
+        """One for each output of a row that is taken at once."""
+        return outputs_together(self.groups, self.windows.stride[-1], are_summed=True)
+
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the factors' gradient, `(taps, together * g)`."""
-        together = outputs_together(self.groups, self.windows.stride[-1], are_summed=True)
-        shape = (self.windows.taps, together * self.groups)
+        shape = (self.windows.taps, self.sums_apart * self.groups)
         dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
         add_products_weight(dw, x, dy, self.axes)
         return [dw]

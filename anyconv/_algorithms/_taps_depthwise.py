@@ -24,6 +24,8 @@ class DepthwiseTaps(Algorithm):
 
     name: ClassVar[str] = "taps"
     writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "slices"
+    # What a product that is added to a sum takes, as elements that are read or written.
+    product_elements: ClassVar[float] = 2.5
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -49,7 +51,12 @@ class DepthwiseTaps(Algorithm):
         """For each tap a product and a sum, element by element."""
         taps, outputs = self.windows.taps, images * prod(self.windows.output) * out_channels
         row = self.windows.output[-1] if self.windows.stride[-1] == 1 else 1
-        return Cost(0, 1.5 * taps * outputs, 2 * taps * outputs / (row * out_channels), 2 * taps)
+        return Cost(
+            0,
+            self.product_elements * taps * outputs,
+            2 * taps * outputs / (row * out_channels),
+            2 * taps,
+        )
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """The inputs under each tap, `(n, *input, g) -> (n, *output, g, 1)`."""
@@ -71,6 +78,10 @@ class DepthwiseTaps(Algorithm):
         w = xp.reshape(w, (self.windows.taps, 1, self.groups, channels // self.groups))
         w = xp.tile(w, (1, self._repeats(channels), 1, 1))
         return [w[tap, ...] for tap in range(w.shape[0])]
+
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """The same: a single group has a single channel on either side."""
+        return self.weight(w, xp=xp)
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """`(row, g, k) -> (*kernel, 1, g * k)`, summed over the row."""

@@ -20,6 +20,7 @@ class FusedTaps(DepthwiseTaps):
     """`DepthwiseTaps` with one output channel a group, all taps as one term."""
 
     is_one_product: ClassVar[bool] = True
+    product_elements: ClassVar[float] = 1.5
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The factors of a row, `(*kernel, 1, g) -> (*kernel, row * g)`."""

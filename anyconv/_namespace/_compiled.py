@@ -87,6 +87,21 @@ def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) 
     _loops().products_weight(_flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y))
 
 
+def plane_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+    """`y = sum_t x_t * w_t` of a single channel and stride one along a row, of factors `(taps,)`.
+
+    Real or complex; y, whose rows lie without gaps, is written to.
+    """
+    if x.strides[-2] != x.itemsize or not _is_walkable(x):
+        x = _copy(x)
+    table, _ = _walk(x, y, axes)
+    if w.dtype.kind == "c":
+        real = w.real.dtype
+        _loops().plane_products_complex(*(_flat(a).view(real) for a in (y, x, w)), table)
+    else:
+        _loops().plane_products(_flat(y), _flat(x), _flat(w), table)
+
+
 def unfold_windows(u: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     """Each window as a row, `u (n, *output, taps * c)`; zero where a tap is on no cell."""
     x = _walkable(x)
@@ -174,10 +189,12 @@ def _flat(x: Array) -> Array:
 
 def _walkable(x: Array) -> Array:
     """X itself, or a copy, with a cell's channels side by side and no axis that runs backwards."""
-    is_walkable = x.flags.aligned and all(stride >= 0 for stride in x.strides)
-    if is_walkable and x.strides[-1] == x.itemsize and not any(s % x.itemsize for s in x.strides):
-        return x
-    return _copy(x)
+    return x if x.strides[-1] == x.itemsize and _is_walkable(x) else _copy(x)
+
+
+def _is_walkable(x: Array) -> bool:
+    """Whether all elements lie a whole number of elements ahead of the first."""
+    return x.flags.aligned and all(s >= 0 and s % x.itemsize == 0 for s in x.strides)
 
 
 def _copy(x: Array) -> Array:

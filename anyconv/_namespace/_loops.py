@@ -32,6 +32,8 @@ _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 _inner = njit(**_OPTIONS)
 U = np.uint64
 ONE, TWO, THREE, FOUR, FIVE = U(1), U(2), U(3), U(4), U(5)
+# The outputs of a row whose sums stay in a core's first cache.
+AT_ONCE = U(1024)
 
 
 def _loop(function: Callable[..., None]) -> Any:
@@ -211,6 +213,76 @@ def products_weight(
                 for i in range(n):
                     w[p + i] += x[a + i] * y[j + i]
             first += most
+
+
+@_loop
+def plane_products(y: Array, x: Array, w: Array, axes: Array) -> None:
+    """`y = sum_t x_t * w_t` of a single channel, whose rows lie without gaps; w has the taps."""
+    at, tap, segment, place = _room(axes)
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
+        for first in range(U(0), length, AT_ONCE):
+            n = min(AT_ONCE, length - first)
+            x0, y0 = cells + first, outputs + first
+            for i in range(n):
+                y[y0 + i] = 0
+            t = U(0)
+            while t + FOUR <= count:
+                a1, a2 = x0 + at[t], x0 + at[t + ONE]
+                a3, a4 = x0 + at[t + TWO], x0 + at[t + THREE]
+                w1, w2 = w[tap[t]], w[tap[t + ONE]]
+                w3, w4 = w[tap[t + TWO]], w[tap[t + THREE]]
+                for i in range(n):
+                    two = x[a1 + i] * w1 + x[a2 + i] * w2
+                    y[y0 + i] += two + (x[a3 + i] * w3 + x[a4 + i] * w4)
+                t += FOUR
+            while t < count:
+                a, factor = x0 + at[t], w[tap[t]]
+                for i in range(n):
+                    y[y0 + i] += x[a + i] * factor
+                t += ONE
+
+
+@_loop
+def plane_products_complex(y: Array, x: Array, w: Array, axes: Array) -> None:
+    """The same of complex numbers, as pairs of real ones: by both parts of a factor in one pass.
+
+    `x * w = x * re(w) + i x * im(w)`; the two sums go apart to the end of a row.
+    """
+    at, tap, segment, place = _room(axes)
+    by_real, by_imaginary = np.empty(TWO * AT_ONCE, y.dtype), np.empty(TWO * AT_ONCE, y.dtype)
+    while _advance(axes, at, tap, segment, place, False):
+        cells, outputs, length, count, _ = segment
+        for first in range(U(0), length, AT_ONCE):
+            n = min(AT_ONCE, length - first)
+            x0, y0 = TWO * (cells + first), TWO * (outputs + first)
+            for i in range(TWO * n):
+                by_real[i] = 0
+                by_imaginary[i] = 0
+            t = U(0)
+            while t + FOUR <= count:
+                a1, a2 = x0 + TWO * at[t], x0 + TWO * at[t + ONE]
+                a3, a4 = x0 + TWO * at[t + TWO], x0 + TWO * at[t + THREE]
+                p1, p2 = TWO * tap[t], TWO * tap[t + ONE]
+                p3, p4 = TWO * tap[t + TWO], TWO * tap[t + THREE]
+                r1, r2, r3, r4 = w[p1], w[p2], w[p3], w[p4]
+                i1, i2, i3, i4 = w[p1 + ONE], w[p2 + ONE], w[p3 + ONE], w[p4 + ONE]
+                for i in range(TWO * n):
+                    x1, x2, x3, x4 = x[a1 + i], x[a2 + i], x[a3 + i], x[a4 + i]
+                    by_real[i] += (x1 * r1 + x2 * r2) + (x3 * r3 + x4 * r4)
+                    by_imaginary[i] += (x1 * i1 + x2 * i2) + (x3 * i3 + x4 * i4)
+                t += FOUR
+            while t < count:
+                a, p = x0 + TWO * at[t], TWO * tap[t]
+                real, imaginary = w[p], w[p + ONE]
+                for i in range(TWO * n):
+                    by_real[i] += x[a + i] * real
+                    by_imaginary[i] += x[a + i] * imaginary
+                t += ONE
+            for i in range(n):
+                even, odd = TWO * i, TWO * i + ONE
+                y[y0 + even] = by_real[even] - by_imaginary[odd]
+                y[y0 + odd] = by_real[odd] + by_imaginary[even]
 
 
 @_loop

@@ -36,7 +36,8 @@ class Neighbours(Rewriting):
         """Where there are few output channels, and taps that lie side by side."""
         geometry, columns = problem.geometry, problem.out_channels // problem.groups
         count = next((n for most, n in FEW_CHANNELS.items() if columns <= most), 1)
-        if problem.is_depthwise or geometry.dilation[-1] > 1 or geometry.output[-1] < count > 1:
+        is_depthwise = problem.is_depthwise and problem.groups > 1
+        if is_depthwise or geometry.dilation[-1] > 1 or geometry.output[-1] < count > 1:
             return None
         return cls(problem, count) if count > 1 else None
 
