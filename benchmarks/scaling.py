@@ -4,7 +4,7 @@
         [--output FILE.json] [--plot FILE.png]
 
 One thing varies, the rest stays: 8 images of 64x64x32 to 32 channels with 3x3 taps. The kernel's
-curve is drawn for a depthwise layer too.
+curve is drawn for a depthwise layer too, and for an image of 512x512 from one channel to one.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def cases(workers: int, quick: bool) -> Iterator[tuple[str, int, Layer, int]]:
         wide = replace(BASE, input=(128, 128), kernel=(k, k), padding=k // 2, n=1)
         yield "kernel", k, wide, workers
         yield "kernel, depthwise", k, replace(wide, groups=32), workers
+        plane = replace(wide, input=(512, 512), c_in=1, c_out=1)
+        yield "kernel, one channel", k, plane, workers
     for count in range(1, workers + 1):
         yield "workers", count, replace(BASE, n=32), count
 
