@@ -322,6 +322,16 @@ def test_what_is_rewritten_and_what_the_plan_says(operation):
         assert plan.algorithm == "gemm"
 
 
+def test_one_small_image_is_rewritten_and_a_tiny_one_is_not():
+    """Well below the size at which a transform is thought of."""
+    with anyconv.options(compiled=False):
+        small = plan_conv((1, 128, 128, 1), (3, 3, 1, 8), dtype="float32", padding=1)
+        tiny = plan_conv((1, 16, 16, 1), (3, 3, 1, 8), dtype="float32", padding=1)
+    assert small.problem.multiply_adds < planner.WORTH_A_TRANSFORM
+    assert "neighbours as channels; " in small.reason
+    assert "neighbours" not in tiny.reason
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("algorithm", ["gemm", "taps", "fft"])
 @pytest.mark.usefixtures("always")

@@ -3,7 +3,7 @@
 All arrays are flat. How they are walked through is said by `axes`, an array of whole numbers with a
 row for the images and three for the axes of windows, the last one innermost, and the columns below.
 Window o of an axis has tap k on cell `stride * o + dilation * k + start`; a tap on no cell of the
-input is left out, so padding is never made. The channels of a cell are neighbours in memory.
+input is left out, so padding need not be made. The channels of a cell are neighbours in memory.
 
 Along the innermost axis the outputs from one whose windows lie in the input to the last of them
 share their taps: a segment. Each output beside them is a segment of its own.
