@@ -348,6 +348,21 @@ def test_blocks_of_any_size_and_all_workers_agree(workers, kibibytes):
 
 @needs_numba
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("apart", ["x", "dy"])
+def test_long_sums_of_cells_that_lie_apart_keep_their_digits(dtype, apart):
+    """One of three channels, as a colour of a photograph is."""
+    rng = np.random.default_rng(0)
+    x, dy = (1 + rng.random((2, 512, 512, 3)).astype(dtype) for _ in range(2))
+    x = x[..., 1:2] if apart == "x" else x[..., 1:2].copy()
+    dy = dy[..., 1:2] if apart == "dy" else dy[..., 1:2].copy()
+    with anyconv.options(compiled=True):
+        dw = conv_backward_weight(dy, x, (3, 3, 1, 1), padding=1, algorithm="taps")
+    centre = np.sum(x.astype("longdouble") * dy)
+    assert abs(dw[1, 1, 0, 0] / centre - 1) < 2 * np.finfo(dtype).eps  # one sum has 4
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("channels", [1, 8])
 def test_long_sums_keep_their_digits(dtype, channels):
     """The gradient of a weight, over 180,000 outputs, and an average over 900 cells."""

@@ -83,7 +83,8 @@ def add_products_data(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) ->
 
 def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
     """The adjoint in w `(taps, together * c)`, added to it: `w_t += sum x_t * y`."""
-    x, y = _walkable(x), _walkable(y)
+    by_rows = w.shape[-1] > y.shape[-1]  # else one sum would do the work of several
+    x, y = _walkable(x, by_rows=by_rows), _walkable(y, by_rows=by_rows)
     _loops().products_weight(_flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y))
 
 
@@ -92,8 +93,7 @@ def plane_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> No
 
     Real or complex; y, whose rows lie without gaps, is written to.
     """
-    if x.strides[-2] != x.itemsize or not _is_walkable(x):
-        x = _copy(x)
+    x = _walkable(x, by_rows=True)
     table, _ = _walk(x, y, axes)
     if w.dtype.kind == "c":
         real = w.real.dtype
@@ -187,14 +187,15 @@ def _flat(x: Array) -> Array:
     return numpy.lib.stride_tricks.as_strided(x, (span if x.size else 0,), (x.itemsize,))
 
 
-def _walkable(x: Array) -> Array:
-    """X itself, or a copy, with a cell's channels side by side and no axis that runs backwards."""
-    return x if x.strides[-1] == x.itemsize and _is_walkable(x) else _copy(x)
+def _walkable(x: Array, *, by_rows: bool = False) -> Array:
+    """X itself, or a copy, with a cell's channels side by side and no axis that runs backwards.
 
-
-def _is_walkable(x: Array) -> bool:
-    """Whether all elements lie a whole number of elements ahead of the first."""
-    return x.flags.aligned and all(s >= 0 and s % x.itemsize == 0 for s in x.strides)
+    With `by_rows` the cells of a row are side by side as well.
+    """
+    size, channels = x.itemsize, x.shape[-1]
+    is_walkable = x.flags.aligned and all(s >= 0 and s % size == 0 for s in x.strides)
+    are_beside = x.strides[-1] == size and (not by_rows or x.strides[-2] == channels * size)
+    return x if is_walkable and are_beside else _copy(x)
 
 
 def _copy(x: Array) -> Array:
