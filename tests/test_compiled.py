@@ -443,7 +443,7 @@ def test_calls_leave_nothing_behind():
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
             tracemalloc.stop()
-    assert held[-1] < 2**16  # one array of 4 KiB a round would be six times as much
+    assert held[-1] < 2**16  # an array of 4 KiB a call would be 400 KiB
 
 
 @needs_numba
