@@ -62,3 +62,19 @@ def test_pooling_and_unpooling_with_constants():
     y, indices = anyconv.max_pool_forward(x, 2, return_indices=True)
     found = jax.grad(lambda y: (anyconv.max_unpool_forward(y, indices, (6, 6)) * x).sum())(y)
     np.testing.assert_allclose(found, y)
+
+
+@pytest.mark.parametrize("padding", [((0, 1), (0, 0)), ((1, 0), (0, 0)), ((0, 1), (1, 0))])
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_gradients_are_added_to_cells_beside_the_ones_they_come_from(pool, padding):
+    """Of one small image, XLA writes over what it has yet to read, where it is let to."""
+    x, dy = np.arange(6.0).reshape(3, 2, 1), np.arange(1.0, 7.0)
+    options = {"stride": 1, "padding": padding}
+    dy = dy[: 3 * (1 + sum(padding[1]))].reshape(3, -1, 1)
+
+    def gradient(dy):
+        if pool == "avg":
+            return anyconv.avg_pool_backward(dy, x.shape, (2, 2), **options)
+        return anyconv.max_pool_backward(dy, dy[:, :1] * 0 + x, (2, 2), **options)
+
+    np.testing.assert_array_equal(jax.jit(gradient)(jnp.asarray(dy)), gradient(dy))

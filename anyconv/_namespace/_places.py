@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import array_api_extra
@@ -44,11 +45,30 @@ def has_out(xp: Namespace) -> bool:
 
 
 def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
-    """X with a value added to one of its slices, written in place where the library can."""
+    """X with a value added to one of its slices, written in place where the library can.
+
+    XLA on a CPU may write into x before it has read a value that was itself a slice of x (its issue
+    49176). So what is traced is padded and added, for which XLA has one loop, unless cells are
+    skipped: these XLA does not write in place.
+    """
     if is_traced(xp):
-        return array_api_extra.at(x)[index].add(value)
+        around = _around(x.shape, index)
+        if around is None:
+            return array_api_extra.at(x)[index].add(value)
+        return x + (pad_constant(value, around, 0, xp=xp) if any(map(any, around)) else value)
     x[index] += value
     return x
+
+
+def _around(shape: Shape, index: Index) -> list[tuple[int, int]] | None:
+    """The cells before and after slices of an array, or None where some are skipped."""
+    missing = [slice(None)] * (len(shape) - len(index) + 1)
+    parts = [missing if part is ... else [part] for part in index]
+    slices = chain.from_iterable(parts)
+    ranges = [range(*part.indices(n)) for part, n in zip(slices, shape, strict=True)]
+    if any(cells.step != 1 for cells in ranges):
+        return None
+    return [(cells.start, n - cells.stop) for cells, n in zip(ranges, shape, strict=True)]
 
 
 def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
