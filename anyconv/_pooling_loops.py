@@ -13,8 +13,11 @@ from anyconv._namespace import (
     device,
     index_dtype,
     is_numpy,
+    item_bytes,
+    pooling_room,
     window_maxima,
     window_maxima_gradient,
+    window_maximum_gradient,
     window_sums,
     window_sums_adjoint,
     window_winners,
@@ -27,10 +30,18 @@ from anyconv._typing import Array, Namespace
 
 # So many elements are worth having loops compiled for,
 WORTH_COMPILING = 2**17
-# if so many channels of a cell are neighbours, which a loop takes at once.
-FEWEST_CHANNELS = 8
+# if so many channels of a cell are neighbours,
+FEWEST_CHANNELS = 2
+# and no axis has windows of more cells that overlap, which NumPy's path combines in fewer steps.
+LONGEST_OVERLAP = 10
 # Longer windows lose digits of a sum that is kept in one place.
 MOST_TAPS = 1024
+# Bytes held while windows are pooled by columns.
+MOST_ROOM = 2**22
+# Cells of a plane are counted in 32 bits.
+MOST_CELLS = 2**31 - 1
+# Tiles of so few taps, of so many channels, are given their gradient tap by tap.
+FEW_TAPS, MANY_CHANNELS = 4, 64
 
 
 def compiles(call: PoolCall, x: Array, *, xp: Namespace) -> bool:
@@ -38,11 +49,15 @@ def compiles(call: PoolCall, x: Array, *, xp: Namespace) -> bool:
     regular = all(isinstance(windows, RegularWindows) for windows in call.axes)
     if not (is_numpy(xp) and regular and call.rank <= MOST_AXES and x.dtype.isnative):
         return False
-    if prod(windows.most_taps for windows in call.axes) > MOST_TAPS:
+    if prod(w.most_taps for w in call.axes) > MOST_TAPS or prod(call.spatial) > MOST_CELLS:
+        return False
+    limits, room = current_options(), pooling_room(_loops(call.axes)[-1], call.channels)
+    if room * limits.workers * item_bytes(xp, x.dtype) > min(limits.workspace_bytes, MOST_ROOM):
         return False
     neighbours = call.channels if call.layout == "channels_last" else 1
-    work = prod(call.x_shape) if neighbours >= FEWEST_CHANNELS else 0
-    return current_options().compiles(work, WORTH_COMPILING)
+    are_short = all(w.disjoint or w.most_taps <= LONGEST_OVERLAP for w in call.axes)
+    work = prod(call.x_shape) if neighbours >= FEWEST_CHANNELS and are_short else 0
+    return limits.compiles(work, WORTH_COMPILING)
 
 
 def are_tiles(axes: Axes) -> bool:
@@ -86,7 +101,12 @@ def maxima_gradient_at_once(
 ) -> Array:
     """The gradient of the first maximum of each window, or of all `ties`; `out` as above."""
     dx = _cells_like(dy, axes, xp=xp) if out is None else out
-    window_maxima_gradient(dx, dy, x, _loops(axes), sets=are_tiles(axes), ties=ties)
+    sets = are_tiles(axes)
+    taps = prod(windows.most_taps for windows in axes)
+    if ties or (sets and taps <= FEW_TAPS and x.shape[-1] >= MANY_CHANNELS):
+        window_maxima_gradient(dx, dy, x, _loops(axes), sets=sets, ties=ties)
+    else:
+        window_maximum_gradient(dx, dy, x, _loops(axes), sets=sets)
     return dx
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from math import prod
 
 import array_api_compat.numpy
 import numpy as np
@@ -20,6 +21,7 @@ import anyconv._execute as execute_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._options as options_mod
 import anyconv._planner as planner
+import anyconv._pooling_loops as pooling_loops
 from anyconv import (
     avg_pool_backward,
     avg_pool_forward,
@@ -403,12 +405,81 @@ def test_nan_wins_and_has_the_gradient(ties):
 
 
 @needs_numba
-def test_pooling_holds_nothing_beyond_its_result():
+@pytest.mark.parametrize("channels", [1, 2, 7, 8, 40])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "dilation", "padding"),
+    [
+        ((9, 11), (3, 3), (1, 1), 1, 1),
+        ((9, 11), (3, 2), (2, 2), 1, 0),
+        ((12, 12), (3, 4), (3, 4), 1, 0),
+        ((9, 23), (2, 3), (1, 9), 1, ((1, 0), (2, 1))),
+        ((9, 23), (1, 8), (2, 3), 1, ((0, 0), (3, 3))),
+        ((9, 23), (5, 2), (1, 1), (1, 7), (2, 0)),
+        ((40,), (6,), (1,), 1, 0),
+        ((5, 6, 7), (2, 3, 2), (2, 1, 2), 1, 1),
+    ],
+)
+def test_pools_by_columns_whatever_is_pooled_at_once(
+    channels, size, kernel, stride, dilation, padding, monkeypatch
+):
+    """Of few numbers, so that most windows have several maxima, and of rows cut into pieces."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 2, (3, *size, channels)).astype("float32")
+    x[rng.random(x.shape) < 0.02] = np.nan
+    given = {"stride": stride, "padding": padding}
+    dilated = given | {"dilation": dilation}
+    cells = rng.integers(-8, 9, x.shape).astype("complex64") * (1 + 2j)
+    for elements in (compiled_mod.IN_CACHE, 1):
+        monkeypatch.setattr(compiled_mod, "IN_CACHE", elements)
+        y, _ = same(max_pool_forward, x, kernel, return_indices=True, **dilated)
+        same(max_pool_backward, whole(rng, y.shape, "float32"), x, kernel, **dilated)
+        total = same(avg_pool_forward, cells * prod(kernel), kernel, **given)
+        same(avg_pool_backward, total * prod(kernel), x.shape, kernel, **given)
+
+
+@needs_numba
+def test_tiles_are_set_whatever_was_in_them():
+    rng = np.random.default_rng(0)
+    x, dy = rng.random((2, 12, 15, 3)), rng.random((2, 4, 3, 3))
+    dx, axes = np.full(x.shape, np.nan), [AxisLoop(4, 3, 3, 1, 0, 12), AxisLoop(3, 5, 5, 1, 0, 15)]
+    compiled_mod.window_maximum_gradient(dx, dy, x, axes, sets=True)
+    np.testing.assert_array_equal(dx, max_pool_backward(dy, x, (3, 5)))
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options", "compiles"),
+    [
+        ((4, 64, 64, 16), 3, {}, True),
+        ((4, 64, 64, 16), 13, {"stride": 1}, False),  # NumPy's path takes fewer steps
+        ((4, 64, 64, 16), 13, {"stride": 13}, True),
+        ((4, 256, 256, 1), 3, {}, False),
+        ((4, 8, 8, 2**17), 3, {"stride": 1}, False),  # all channels of a few cells are held
+        ((4, 8, 8, 2**11), 3, {"stride": 1}, True),
+        ((1, 2**18, 2), (2,), {"stride": 1, "dilation": 2**17}, False),
+    ],
+)
+def test_which_pools_are_compiled(shape, kernel, options, compiles):
+    x, calls = np.zeros(shape, dtype=np.float32), []
+    sizes = (kernel, kernel) if isinstance(kernel, int) else kernel
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooling_loops, "window_maxima", lambda y, x, axes: calls.append(y))
+        max_pool_forward(x, sizes, **options)
+        assert bool(calls) == compiles
+        calls.clear()
+        with anyconv.options(workspace_bytes=2**12):
+            max_pool_forward(x, sizes, **options)
+        assert not calls
+
+
+@needs_numba
+def test_pooling_holds_little_beyond_its_result():
+    """The maxima of a row's columns, their places, and both of its outputs: 4096 elements each."""
     x = np.ones((4, 64, 64, 32), dtype=np.float32)
     with anyconv.options(compiled=True):
         assert peak(lambda: max_pool_forward(x, 3)) < SMALL_CHANGE
         y = max_pool_forward(x, 3)
-        assert peak(lambda: max_pool_backward(y, x, 3)) < SMALL_CHANGE
+        assert peak(lambda: max_pool_backward(y, x, 3)) < 2 * SMALL_CHANGE
 
 
 @needs_numba

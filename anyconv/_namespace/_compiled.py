@@ -18,6 +18,10 @@ MOST_AXES = 3
 # added together.
 LONG_RUN, LONG_RUN_OF_FOUR = 256, 64
 ALIGNMENT = 64
+# The elements under some windows that are pooled at once, by their columns first,
+IN_CACHE = 4096
+# unless windows share none and there are so many channels: a run worth taking by itself.
+MANY_CHANNELS = 32
 
 
 class AxisLoop(NamedTuple):
@@ -113,40 +117,85 @@ def fold_windows(x: Array, u: Array, axes: Sequence[AxisLoop]) -> None:
     _loops().fold(_flat(x), _flat(u), _walk(x, u, axes)[0], x.shape[-1])
 
 
+def columns_at_once(axis: AxisLoop, channels: int) -> int:
+    """How many outputs of a row are best pooled at once, so that few windows reach over their end.
+
+    It is one where most cells lie between windows.
+    """
+    window = (axis.taps - 1) * axis.dilation + 1
+    if axis.stride >= 2 * window:
+        return 1
+    least = 4 * window // axis.stride if axis.stride < window else 1
+    return max(IN_CACHE // (axis.stride * channels), least)
+
+
+def pooling_room(axis: AxisLoop, channels: int) -> int:
+    """The elements that are held then: maxima, and as many whole numbers."""
+    most = columns_at_once(axis, channels)
+    window = (axis.taps - 1) * axis.dilation + 1
+    return 2 * channels * (most + (most - 1) * axis.stride + window)
+
+
+def _columns_or_none(axis: AxisLoop, channels: int) -> int:
+    """The same, or zero where the columns of windows are not worth forming."""
+    are_shared = axis.stride < (axis.taps - 1) * axis.dilation + 1
+    return columns_at_once(axis, channels) if are_shared or channels < MANY_CHANNELS else 0
+
+
 def window_sums(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     """The sum over each window, written to y."""
-    x = _walkable(x)
-    _loops().sums(_flat(y), _flat(x), *_walk(x, y, axes))
+    x, y = _in_parts(_walkable(x, by_rows=True)), _in_parts(y)
+    most = _columns_or_none(axes[-1], x.shape[-1])
+    _loops().sums(_flat(y), _flat(x), *_walk(x, y, axes), most)
 
 
 def window_sums_adjoint(x: Array, y: Array, axes: Sequence[AxisLoop], *, sets: bool) -> None:
     """The adjoint, added to x; it `sets` x where each cell is in one window."""
-    y = _walkable(y)
-    _loops().sums_adjoint(_flat(x), _flat(y), *_walk(x, y, axes), sets)
+    x, y = _in_parts(x), _in_parts(_walkable(y))
+    most = _columns_or_none(axes[-1], x.shape[-1])
+    _loops().sums_adjoint(_flat(x), _flat(y), *_walk(x, y, axes), most, sets)
 
 
 def window_maxima(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     """The maximum of each window, written to y; NaN wins."""
-    x = _walkable(x)
-    _loops().maxima(_flat(y), _flat(x), *_walk(x, y, axes))
+    x = _walkable(x, by_rows=True)
+    most = _columns_or_none(axes[-1], x.shape[-1])
+    _loops().maxima(_flat(y), _flat(x), *_walk(x, y, axes), most)
 
 
 def window_winners(places: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
     """The flat position in its plane of the first maximum of each window, written to `places`."""
     if not x.flags.c_contiguous:  # so that a cell's place is where it lies
         x = _copy(x)
-    _loops().winners(_flat(places), _flat(x), *_walk(x, places, axes))
+    most = columns_at_once(axes[-1], x.shape[-1])
+    _loops().winners(_flat(places), _flat(x), *_walk(x, places, axes), most)
+
+
+def window_maximum_gradient(
+    dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool
+) -> None:
+    """The gradient of the first maximum of each window, added to dx; it `sets` dx as above."""
+    most = columns_at_once(axes[-1], x.shape[-1])
+    dx, x, dy, *walk = _gradient_walk(dx, x, dy, axes)
+    _loops().maximum_gradient(dx, x, dy, *walk, most, sets)
 
 
 def window_maxima_gradient(
     dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool, ties: bool
 ) -> None:
-    """The gradient of the first maximum of each window, or of all `ties`, added to dx or set."""
+    """The same window by window and tap by tap, or with `ties` the gradient of all maxima."""
+    dx, x, dy, *walk = _gradient_walk(dx, x, dy, axes)
+    _loops().maxima_gradient(dx, x, dy, *walk, sets, ties)
+
+
+def _gradient_walk(
+    dx: Array, x: Array, dy: Array, axes: Sequence[AxisLoop]
+) -> tuple[Array, Array, Array, Array, int]:
+    """Flat arrays, x lying as dx does, and how the loops go through them."""
     dy = _walkable(dy)
     if x.strides != dx.strides:
         x = _copy_like(x, dx)
-    walk = _walk(x, dy, axes)
-    _loops().maxima_gradient(_flat(dx), _flat(x), _flat(dy), *walk, sets, ties)
+    return _flat(dx), _flat(x), _flat(dy), *_walk(x, dy, axes)
 
 
 def _walk(x: Array, y: Array, axes: Sequence[AxisLoop]) -> tuple[Array, int]:
@@ -196,6 +245,11 @@ def _walkable(x: Array, *, by_rows: bool = False) -> Array:
     is_walkable = x.flags.aligned and all(s >= 0 and s % size == 0 for s in x.strides)
     are_beside = x.strides[-1] == size and (not by_rows or x.strides[-2] == channels * size)
     return x if is_walkable and are_beside else _copy(x)
+
+
+def _in_parts(x: Array) -> Array:
+    """A view with the two parts of a complex number as channels."""
+    return x.view(x.real.dtype) if x.dtype.kind == "c" else x
 
 
 def _copy(x: Array) -> Array:

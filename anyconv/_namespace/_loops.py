@@ -32,8 +32,11 @@ _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 _inner = njit(**_OPTIONS)
 U = np.uint64
 ONE, TWO, THREE, FOUR, FIVE = U(1), U(2), U(3), U(4), U(5)
+MANY = 2**62
 # The outputs of a row whose sums stay in a core's first cache.
-AT_ONCE = U(1024)
+AT_ONCE = 1024
+# Fewer neighbours are taken one after the other, each with all its taps.
+SHORT = U(8)
 
 
 def _loop(function: Callable[..., None]) -> Any:
@@ -89,12 +92,14 @@ def _steps(axes: Array) -> tuple[Any, Any]:
 
 
 @_inner
-def _advance(axes: Array, at: Array, tap: Array, segment: Array, place: Array, rows: bool) -> bool:
+def _advance(
+    axes: Array, at: Array, tap: Array, segment: Array, place: Array, rows: bool, most: int = MANY
+) -> bool:
     """Whether there is another segment, whose taps (or `rows` of them) and sizes are written then.
 
-    `segment` tells where the cells of its image begin, and its outputs, how many these are, how
-    many taps or rows each has, and how many taps a row. (A generator would be plainer; Numba never
-    frees what one has been given.)
+    No more than `most` outputs are one segment. `segment` tells where the cells of its image begin,
+    and its outputs, how many these are, how many taps or rows each has, and how many taps a row.
+    (A generator would be plainer; Numba never frees what one has been given.)
     """
     image, a, b, o = place
     if image == axes[IMAGES, OUTPUTS]:
@@ -102,7 +107,7 @@ def _advance(axes: Array, at: Array, tap: Array, segment: Array, place: Array, r
     outputs, taps, stride, dilation, start, cells, _, step = axes[INNER]
     low = min(max(-(start // stride), 0), outputs)
     high = max(min((cells - 1 - start - (taps - 1) * dilation) // stride + 1, outputs), low)
-    stop = high if o == low and low < high else o + 1
+    stop = min(high, o + most) if low <= o < high else o + 1
     row = image * axes[IMAGES, Y_STEP] + a * axes[OUTER, Y_STEP] + b * axes[MIDDLE, Y_STEP]
     segment[0], segment[1] = image * axes[IMAGES, X_STEP], row + o * step
     segment[2] = stop - o
@@ -219,70 +224,65 @@ def products_weight(
 def plane_products(y: Array, x: Array, w: Array, axes: Array) -> None:
     """`y = sum_t x_t * w_t` of a single channel, whose rows lie without gaps; w has the taps."""
     at, tap, segment, place = _room(axes)
-    while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        for first in range(U(0), length, AT_ONCE):
-            n = min(AT_ONCE, length - first)
-            x0, y0 = cells + first, outputs + first
+    while _advance(axes, at, tap, segment, place, False, AT_ONCE):
+        x0, y0, n, count, _ = segment
+        for i in range(n):
+            y[y0 + i] = 0
+        t = U(0)
+        while t + FOUR <= count:
+            a1, a2 = x0 + at[t], x0 + at[t + ONE]
+            a3, a4 = x0 + at[t + TWO], x0 + at[t + THREE]
+            w1, w2 = w[tap[t]], w[tap[t + ONE]]
+            w3, w4 = w[tap[t + TWO]], w[tap[t + THREE]]
             for i in range(n):
-                y[y0 + i] = 0
-            t = U(0)
-            while t + FOUR <= count:
-                a1, a2 = x0 + at[t], x0 + at[t + ONE]
-                a3, a4 = x0 + at[t + TWO], x0 + at[t + THREE]
-                w1, w2 = w[tap[t]], w[tap[t + ONE]]
-                w3, w4 = w[tap[t + TWO]], w[tap[t + THREE]]
-                for i in range(n):
-                    two = x[a1 + i] * w1 + x[a2 + i] * w2
-                    y[y0 + i] += two + (x[a3 + i] * w3 + x[a4 + i] * w4)
-                t += FOUR
-            while t < count:
-                a, factor = x0 + at[t], w[tap[t]]
-                for i in range(n):
-                    y[y0 + i] += x[a + i] * factor
-                t += ONE
+                two = x[a1 + i] * w1 + x[a2 + i] * w2
+                y[y0 + i] += two + (x[a3 + i] * w3 + x[a4 + i] * w4)
+            t += FOUR
+        while t < count:
+            a, factor = x0 + at[t], w[tap[t]]
+            for i in range(n):
+                y[y0 + i] += x[a + i] * factor
+            t += ONE
 
 
 @_loop
 def plane_products_complex(y: Array, x: Array, w: Array, axes: Array) -> None:
     """The same of complex numbers, as pairs of real ones: by both parts of a factor in one pass.
 
-    `x * w = x * re(w) + i x * im(w)`; the two sums go apart to the end of a row.
+    `x * w = x * re(w) + i x * im(w)`; the two sums go apart to the end of a segment.
     """
     at, tap, segment, place = _room(axes)
-    by_real, by_imaginary = np.empty(TWO * AT_ONCE, y.dtype), np.empty(TWO * AT_ONCE, y.dtype)
-    while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        for first in range(U(0), length, AT_ONCE):
-            n = min(AT_ONCE, length - first)
-            x0, y0 = TWO * (cells + first), TWO * (outputs + first)
+    by_real, by_imaginary = np.empty(2 * AT_ONCE, y.dtype), np.empty(2 * AT_ONCE, y.dtype)
+    while _advance(axes, at, tap, segment, place, False, AT_ONCE):
+        cells, outputs, n, count, _ = segment
+        x0, y0 = TWO * cells, TWO * outputs
+        for i in range(TWO * n):
+            by_real[i] = 0
+            by_imaginary[i] = 0
+        t = U(0)
+        while t + FOUR <= count:
+            a1, a2 = x0 + TWO * at[t], x0 + TWO * at[t + ONE]
+            a3, a4 = x0 + TWO * at[t + TWO], x0 + TWO * at[t + THREE]
+            p1, p2 = TWO * tap[t], TWO * tap[t + ONE]
+            p3, p4 = TWO * tap[t + TWO], TWO * tap[t + THREE]
+            r1, r2, r3, r4 = w[p1], w[p2], w[p3], w[p4]
+            i1, i2, i3, i4 = w[p1 + ONE], w[p2 + ONE], w[p3 + ONE], w[p4 + ONE]
             for i in range(TWO * n):
-                by_real[i] = 0
-                by_imaginary[i] = 0
-            t = U(0)
-            while t + FOUR <= count:
-                a1, a2 = x0 + TWO * at[t], x0 + TWO * at[t + ONE]
-                a3, a4 = x0 + TWO * at[t + TWO], x0 + TWO * at[t + THREE]
-                p1, p2 = TWO * tap[t], TWO * tap[t + ONE]
-                p3, p4 = TWO * tap[t + TWO], TWO * tap[t + THREE]
-                r1, r2, r3, r4 = w[p1], w[p2], w[p3], w[p4]
-                i1, i2, i3, i4 = w[p1 + ONE], w[p2 + ONE], w[p3 + ONE], w[p4 + ONE]
-                for i in range(TWO * n):
-                    x1, x2, x3, x4 = x[a1 + i], x[a2 + i], x[a3 + i], x[a4 + i]
-                    by_real[i] += (x1 * r1 + x2 * r2) + (x3 * r3 + x4 * r4)
-                    by_imaginary[i] += (x1 * i1 + x2 * i2) + (x3 * i3 + x4 * i4)
-                t += FOUR
-            while t < count:
-                a, p = x0 + TWO * at[t], TWO * tap[t]
-                real, imaginary = w[p], w[p + ONE]
-                for i in range(TWO * n):
-                    by_real[i] += x[a + i] * real
-                    by_imaginary[i] += x[a + i] * imaginary
-                t += ONE
-            for i in range(n):
-                even, odd = TWO * i, TWO * i + ONE
-                y[y0 + even] = by_real[even] - by_imaginary[odd]
-                y[y0 + odd] = by_real[odd] + by_imaginary[even]
+                x1, x2, x3, x4 = x[a1 + i], x[a2 + i], x[a3 + i], x[a4 + i]
+                by_real[i] += (x1 * r1 + x2 * r2) + (x3 * r3 + x4 * r4)
+                by_imaginary[i] += (x1 * i1 + x2 * i2) + (x3 * i3 + x4 * i4)
+            t += FOUR
+        while t < count:
+            a, p = x0 + TWO * at[t], TWO * tap[t]
+            real, imaginary = w[p], w[p + ONE]
+            for i in range(TWO * n):
+                by_real[i] += x[a + i] * real
+                by_imaginary[i] += x[a + i] * imaginary
+            t += ONE
+        for i in range(n):
+            even, odd = TWO * i, TWO * i + ONE
+            y[y0 + even] = by_real[even] - by_imaginary[odd]
+            y[y0 + odd] = by_real[odd] + by_imaginary[even]
 
 
 @_loop
@@ -322,48 +322,30 @@ def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
                     x[a + i] += u[j + i]
 
 
-@_loop
-def sums(y: Array, x: Array, axes: Array, channels: int) -> None:
-    """The sum over each window, zero where it sees no cell."""
-    at, tap, segment, place = _room(axes)
-    c, (x_next, y_next) = U(channels), _steps(axes)
-    while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        for o in range(length):
-            x0, y0 = cells + o * x_next, outputs + o * y_next
-            for i in range(c):
-                y[y0 + i] = 0
-            t = U(0)
-            while t + FOUR <= count:
-                a1, a2 = x0 + at[t], x0 + at[t + ONE]
-                a3, a4 = x0 + at[t + TWO], x0 + at[t + THREE]
-                for i in range(c):
-                    y[y0 + i] += (x[a1 + i] + x[a2 + i]) + (x[a3 + i] + x[a4 + i])
-                t += FOUR
-            while t < count:
-                a = x0 + at[t]
-                for i in range(c):
-                    y[y0 + i] += x[a + i]
-                t += ONE
+@_inner
+def _span(axes: Array, outputs: int, taps: int) -> Any:
+    """The cells of a row from the first of some outputs' windows to the last, of so many taps."""
+    apart = (outputs - ONE) * U(axes[INNER, STRIDE])
+    return apart + (taps - ONE) * U(axes[INNER, DILATION]) + ONE
 
 
-@_loop
-def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, sets: bool) -> None:
-    """The adjoint of `sums`: y added to the cells of each window, or set where no two share one."""
-    at, tap, segment, place = _room(axes)
-    c, (x_next, y_next) = U(channels), _steps(axes)
-    while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        for o in range(length):
-            x0, y0 = cells + o * x_next, outputs + o * y_next
-            for t in range(count):
-                a = x0 + at[t]
-                if sets:
-                    for i in range(c):
-                        x[a + i] = y[y0 + i]
-                else:
-                    for i in range(c):
-                        x[a + i] += y[y0 + i]
+@_inner
+def _runs(axes: Array, outputs: int, channels: int) -> tuple[Any, Any]:
+    """Some outputs as runs of neighbours, whose cells are neighbours too, and their length."""
+    c = U(channels)
+    if axes[INNER, STRIDE] == 1 and axes[INNER, Y_STEP] == channels:
+        return ONE, outputs * c
+    return outputs, c
+
+
+@_inner
+def _taps_of_row(axes: Array) -> Array:
+    """The elements from the first tap of a row to each."""
+    step = U(axes[INNER, DILATION] * axes[INNER, X_STEP])
+    at = np.empty(axes[INNER, TAPS], np.uint64)
+    for t in range(at.size):
+        at[t] = t * step
+    return at
 
 
 @_inner
@@ -373,28 +355,269 @@ def _larger(a: Any, b: Any) -> Any:
 
 
 @_inner
-def _largest(x: Array, x0: int, at: Array, count: int, best: Array, y0: int, c: int) -> None:
-    """The maximum of one window's cells, in the c places of `best` from y0 on."""
-    a, b = x0 + at[0], x0 + at[count - ONE]
-    for i in range(c):
-        best[y0 + i] = _larger(x[a + i], x[b + i])
-    t = ONE
-    while t + ONE < count:
-        a, b = x0 + at[t], x0 + at[t + ONE]
-        for i in range(c):
-            best[y0 + i] = _larger(best[y0 + i], _larger(x[a + i], x[b + i]))
-        t += TWO
+def _both(a: Any, b: Any, largest: bool) -> Any:
+    """The larger of two numbers, or their sum."""
+    return _larger(a, b) if largest else a + b
+
+
+@_inner
+def _combine(
+    y: Array,
+    outputs: int,
+    y_next: int,
+    x: Array,
+    cells: int,
+    x_next: int,
+    runs: int,
+    n: int,
+    at: Array,
+    count: int,
+    largest: bool,
+) -> None:
+    """The largest over t of `x[at[t]]`, or their sum, for some runs of n neighbours."""
+    for o in range(runs):
+        y0, x0 = outputs + o * y_next, cells + o * x_next
+        if n < SHORT:
+            for i in range(n):
+                total = x[x0 + at[0] + i]
+                for later in range(ONE, count):
+                    total = _both(total, x[x0 + at[later] + i], largest)
+                y[y0 + i] = total
+            continue
+        t, a = THREE, x0 + at[0]
+        if count == ONE:
+            for i in range(n):
+                y[y0 + i] = x[a + i]
+        elif count == TWO:
+            a1 = x0 + at[1]
+            for i in range(n):
+                y[y0 + i] = _both(x[a + i], x[a1 + i], largest)
+        else:
+            a1, a2 = x0 + at[1], x0 + at[2]
+            for i in range(n):
+                y[y0 + i] = _both(_both(x[a + i], x[a1 + i], largest), x[a2 + i], largest)
+        while t + FOUR <= count:
+            a, a1, a2, a3 = x0 + at[t], x0 + at[t + ONE], x0 + at[t + TWO], x0 + at[t + THREE]
+            for i in range(n):
+                two = _both(x[a + i], x[a1 + i], largest)
+                two = _both(two, _both(x[a2 + i], x[a3 + i], largest), largest)
+                y[y0 + i] = _both(y[y0 + i], two, largest)
+            t += FOUR
+        while t < count:
+            a = x0 + at[t]
+            for i in range(n):
+                y[y0 + i] = _both(y[y0 + i], x[a + i], largest)
+            t += ONE
+
+
+@_inner
+def _pool(y: Array, x: Array, axes: Array, channels: int, most: int, largest: bool) -> None:
+    """The largest or the sum of each window, zero where it sees no cell.
+
+    So many outputs at `most` are pooled by the columns of their cells first, then along the row;
+    or if it is zero, each by itself.
+    """
+    at, tap, segment, place = _room(axes)
+    c, in_row, (x_next, y_next) = U(channels), _taps_of_row(axes), _steps(axes)
+    by_columns = most > 0
+    columns = np.empty(_span(axes, U(most), U(in_row.size)) * c if by_columns else ONE, x.dtype)
+    while _advance(axes, at, tap, segment, place, by_columns, most if by_columns else MANY):
+        cells, outputs, length, count, taps = segment
+        if count * taps == U(0):
+            for o in range(length):
+                for i in range(c):
+                    y[outputs + o * y_next + i] = 0
+        elif by_columns:
+            span, zero = _span(axes, length, taps) * c, U(0)
+            _combine(columns, zero, zero, x, cells, zero, ONE, span, at, count, largest)
+            runs, run = _runs(axes, length, channels)
+            to = outputs, y_next
+            _combine(y, *to, columns, zero, x_next, runs, run, in_row, taps, largest)
+        else:
+            _combine(y, outputs, y_next, x, cells, x_next, length, c, at, count, largest)
 
 
 @_loop
-def maxima(y: Array, x: Array, axes: Array, channels: int) -> None:
+def sums(y: Array, x: Array, axes: Array, channels: int, most: int) -> None:
+    """The sum over each window, zero where it sees no cell."""
+    _pool(y, x, axes, channels, most, False)
+
+
+@_loop
+def maxima(y: Array, x: Array, axes: Array, channels: int, most: int) -> None:
     """The maximum of each window, which sees a cell at least."""
+    _pool(y, x, axes, channels, most, True)
+
+
+@_loop
+def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, most: int, sets: bool) -> None:
+    """The adjoint of `sums`: y added to the cells of each window, or set where no two share one."""
     at, tap, segment, place = _room(axes)
-    c, (x_next, y_next) = U(channels), _steps(axes)
-    while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
+    c, in_row, (x_next, y_next) = U(channels), _taps_of_row(axes), _steps(axes)
+    by_columns = most > 0
+    columns = np.empty(_span(axes, U(most), U(in_row.size)) * c if by_columns else ONE, x.dtype)
+    while _advance(axes, at, tap, segment, place, by_columns, most if by_columns else MANY):
+        cells, outputs, length, count, taps = segment
+        if count * taps == U(0):
+            continue
+        if by_columns:
+            span = _span(axes, length, taps) * c
+            for i in range(span):
+                columns[i] = 0
+            runs, run = _runs(axes, length, channels)
+            for o in range(runs):
+                j = outputs + o * y_next
+                for t in range(taps):
+                    a = o * x_next + in_row[t]
+                    for i in range(run):
+                        columns[a + i] += y[j + i]
+            _hand_out(x, cells, columns, U(0), at, count, span, sets)
+        else:
+            for o in range(length):
+                a, j = cells + o * x_next, outputs + o * y_next
+                _hand_out(x, a, y, j, at, count, c, sets)
+
+
+@_inner
+def _hand_out(
+    x: Array, cells: int, y: Array, j: int, at: Array, count: int, n: int, sets: bool
+) -> None:
+    """The n neighbours from j on, added to those of each tap, or set."""
+    for t in range(count):
+        a = cells + at[t]
+        if sets:
+            for i in range(n):
+                x[a + i] = y[j + i]
+        else:
+            for i in range(n):
+                x[a + i] += y[j + i]
+
+
+@_inner
+def _beats(x: Any, best: Any) -> Any:
+    """Whether a cell wins over the best of those before it; the first NaN does."""
+    return (not (x <= best)) & (best == best)
+
+
+@_inner
+def _better(x: Any, place: Any, best: Any, where: Any) -> tuple[Any, Any]:
+    """The larger of two cells, of equals the one whose place comes first, and its place."""
+    are_equal = (x == best) | ((x != x) & (best != best))
+    wins = _beats(x, best) | (are_equal & (place < where))
+    return x if wins else best, place if wins else where
+
+
+@_inner
+def _first_of_columns(
+    best: Array, where: Array, x: Array, x0: int, at: Array, count: int, n: int, c: int
+) -> None:
+    """The maxima of n columns, and how many cells below the top the first of each lies."""
+    last = count - ONE
+    t1, t2 = min(ONE, last), min(TWO, last)  # to see a cell again changes nothing
+    a, a1, a2 = x0 + at[0], x0 + at[t1], x0 + at[t2]
+    p1, p2 = np.int32((at[t1] - at[0]) // c), np.int32((at[t2] - at[0]) // c)
+    for i in range(n):
+        x1, x2 = x[a1 + i], x[a2 + i]
+        wins = _beats(x1, x[a + i])
+        value, place = x1 if wins else x[a + i], p1 if wins else np.int32(0)
+        wins = _beats(x2, value)
+        best[i], where[i] = x2 if wins else value, p2 if wins else place
+    t = THREE
+    while t < count:
+        t1, t2 = t, min(t + ONE, last)
+        a1, a2 = x0 + at[t1], x0 + at[t2]
+        p1, p2 = np.int32((at[t1] - at[0]) // c), np.int32((at[t2] - at[0]) // c)
+        for i in range(n):
+            x1, x2 = x[a1 + i], x[a2 + i]
+            wins = _beats(x1, best[i])
+            value, place = x1 if wins else best[i], p1 if wins else where[i]
+            wins = _beats(x2, value)
+            best[i], where[i] = x2 if wins else value, p2 if wins else place
+        t += TWO
+
+
+@_inner
+def _first_of_rows(
+    best: Array,
+    where: Array,
+    x: Array,
+    places: Array,
+    x_next: int,
+    runs: int,
+    n: int,
+    at: Array,
+    count: int,
+    dilation: int,
+) -> None:
+    """The same of runs of n windows, whose columns have the maxima x at `places`."""
+    for o in range(runs):
+        a, j = o * x_next, o * n
+        if n < SHORT:
+            for i in range(n):
+                value, place = x[a + i], places[a + i]
+                for t in range(ONE, count):
+                    a1, p1 = a + at[t] + i, np.int32(t * dilation)
+                    value, place = _better(x[a1], places[a1] + p1, value, place)
+                where[j + i] = place
+            continue
+        for i in range(n):
+            best[j + i], where[j + i] = x[a + i], places[a + i]
+        for t in range(ONE, count):  # of more taps at once LLVM makes no vectors
+            a1, p1 = a + at[t], np.int32(t * dilation)
+            for i in range(n):
+                value, place = best[j + i], where[j + i]
+                value, place = _better(x[a1 + i], places[a1 + i] + p1, value, place)
+                best[j + i], where[j + i] = value, place
+
+
+@_loop
+def winners(positions: Array, x: Array, axes: Array, channels: int, most: int) -> None:
+    """The flat position in its plane of the first maximum of each window."""
+    at, tap, segment, place = _room(axes)
+    c, in_row, (x_next, y_next) = U(channels), _taps_of_row(axes), _steps(axes)
+    dilation = U(axes[INNER, DILATION])
+    size = _span(axes, U(most), U(in_row.size)) * c
+    columns, places = np.empty(size, x.dtype), np.empty(size, np.int32)
+    best, where = np.empty(most * channels, x.dtype), np.empty(most * channels, np.int32)
+    while _advance(axes, at, tap, segment, place, True, most):
+        cells, outputs, length, rows, taps = segment
+        span, (runs, run) = _span(axes, length, taps) * c, _runs(axes, length, channels)
+        _first_of_columns(columns, places, x, cells, at, rows, span, c)
+        _first_of_rows(best, where, columns, places, x_next, runs, run, in_row, taps, dilation)
         for o in range(length):
-            _largest(x, cells + o * x_next, at, count, y, outputs + o * y_next, c)
+            corner, j, k = np.int64((at[0] + o * x_next) // c), outputs + o * y_next, o * c
+            for i in range(c):
+                positions[j + i] = corner + where[k + i]
+
+
+@_loop
+def maximum_gradient(
+    dx: Array, x: Array, dy: Array, axes: Array, channels: int, most: int, sets: bool
+) -> None:
+    """The gradient handed to the first maximum of each window.
+
+    It is added to dx, or set where every cell is in one window.
+    """
+    at, tap, segment, place = _room(axes)
+    c, in_row, (x_next, y_next) = U(channels), _taps_of_row(axes), _steps(axes)
+    dilation = U(axes[INNER, DILATION])
+    size = _span(axes, U(most), U(in_row.size)) * c
+    columns, places = np.empty(size, x.dtype), np.empty(size, np.int32)
+    best, where = np.empty(most * channels, x.dtype), np.empty(most * channels, np.int32)
+    while _advance(axes, at, tap, segment, place, True, most):
+        cells, outputs, length, rows, taps = segment
+        span, (runs, run) = _span(axes, length, taps) * c, _runs(axes, length, channels)
+        _first_of_columns(columns, places, x, cells, at, rows, span, c)
+        _first_of_rows(best, where, columns, places, x_next, runs, run, in_row, taps, dilation)
+        if sets:
+            for t in range(rows):
+                a = cells + at[t]
+                for i in range(span):
+                    dx[a + i] = 0
+        for o in range(runs):
+            a, j, k = cells + at[0] + o * x_next, outputs + o * y_next, o * run
+            for i in range(run):
+                dx[a + U(where[k + i]) * c + i] += dy[j + i]
 
 
 @_inner
@@ -404,31 +627,10 @@ def _wins(x: Any, best: Any) -> Any:
 
 
 @_loop
-def winners(places: Array, x: Array, axes: Array, channels: int) -> None:
-    """The flat position in its plane of the first maximum of each window."""
-    at, tap, segment, place = _room(axes)
-    c, (x_next, y_next), step = U(channels), _steps(axes), U(axes[INNER, X_STEP])
-    best = np.empty(channels, x.dtype)
-    while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        for o in range(length):
-            x0, y0 = cells + o * x_next, outputs + o * y_next
-            _largest(x, x0, at, count, best, U(0), c)
-            for t in range(count):  # the last first, so that the first is left
-                a = at[count - ONE - t] + o * x_next
-                position, a = np.int64(a // step), a + cells
-                for i in range(c):
-                    places[y0 + i] = position if _wins(x[a + i], best[i]) else places[y0 + i]
-
-
-@_loop
 def maxima_gradient(
     dx: Array, x: Array, dy: Array, axes: Array, channels: int, sets: bool, ties: bool
 ) -> None:
-    """The gradient handed to the first maximum of each window, or with `ties` to every one.
-
-    It is added to dx, or set where no two windows share a cell.
-    """
+    """The same tap by tap, or with `ties` the gradient handed to every maximum of a window."""
     at, tap, segment, place = _room(axes)
     c, (x_next, y_next), zero = U(channels), _steps(axes), dy.dtype.type(0)
     best, left = np.empty(channels, x.dtype), np.empty(channels, dy.dtype)
@@ -436,7 +638,7 @@ def maxima_gradient(
         cells, outputs, length, count, _ = segment
         for o in range(length):
             x0, y0 = cells + o * x_next, outputs + o * y_next
-            _largest(x, x0, at, count, best, U(0), c)
+            _combine(best, U(0), U(0), x, x0, U(0), ONE, c, at, count, True)
             for i in range(c):
                 left[i] = dy[y0 + i]
             for t in range(count):
