@@ -438,6 +438,36 @@ def test_pools_by_columns_whatever_is_pooled_at_once(
 
 
 @needs_numba
+@pytest.mark.parametrize("channels", [32, 41])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("size", "kernel"),
+    [
+        ((6, 21), (3, 3)),
+        ((6, 21), (5, 3)),  # at the upper and lower end three of its five rows
+        ((4, 1, 21), (3, 3, 3)),  # three rows that are not one after the other
+        ((2, 40), (1, 13)),
+        ((2, 40), (2, 8)),
+        ((23,), (7,)),
+        ((23,), (2,)),
+        ((9, 12), (4, 5)),
+        ((5, 3, 3), (3, 3, 3)),
+    ],
+)
+def test_four_outputs_at_once_by_taps_that_share_cells(size, kernel, stride, channels):
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (2, *size, channels)), whole(rng, (*kernel, 1, channels))
+    strides = (1,) * (len(size) - 1) + (stride,)
+    options = {"groups": channels, "stride": strides, "padding": tuple(k // 2 for k in kernel)}
+    y = same(conv_forward, x, w, algorithm="taps", **options)
+    same(conv_backward_weight, y, x, w.shape, algorithm="taps", **options)
+    same(conv_backward_input, y, w, x.shape, algorithm="taps", **options)
+    apart = np.zeros((2, *size, 2 * channels))[..., ::2]  # cells with gaps between their channels
+    apart[...] = x
+    np.testing.assert_array_equal(same(conv_forward, apart, w, **options), y)
+
+
+@needs_numba
 def test_tiles_are_set_whatever_was_in_them():
     rng = np.random.default_rng(0)
     x, dy = rng.random((2, 12, 15, 3)), rng.random((2, 4, 3, 3))

@@ -17,6 +17,7 @@ from anyconv._namespace import (
     add_products_data,
     add_products_weight,
     device,
+    goes_by_four,
     outputs_together,
     repeated_factors,
 )
@@ -38,7 +39,9 @@ class CompiledTaps(OnCells, FusedTaps):
         reach = (self.windows.kernel[-1] - 1) * self.windows.dilation[-1]
         ends = min(reach / self.windows.output[-1], 1) * outputs * self.windows.taps
         runs = products / (4 * run) + 0.5 * ends
-        return Cost(0, 0.6 * products + 2 * outputs * out_channels, runs, 4)
+        stride, dilation = self.windows.stride[-1], self.windows.dilation[-1]
+        each = 0.35 if goes_by_four(out_channels, stride, dilation) else 0.6
+        return Cost(0, each * products + 2 * outputs * out_channels, runs, 4)
 
     def folding(self, images: int, in_channels: int) -> Cost:
         """Sums that are read and written for each tap, where one is otherwise kept for four."""
@@ -74,15 +77,19 @@ class CompiledTaps(OnCells, FusedTaps):
 
     @property
     def sums_apart(self) -> int:
-        """One for each output of a row that is taken at once."""
-        return outputs_together(self.groups, self.windows.stride[-1], are_summed=True)
+        """One for each output of a row that is taken at once, to which four are added together."""
+        return 4 * self._sums
 
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the factors' gradient, `(taps, together * g)`."""
-        shape = (self.windows.taps, self.sums_apart * self.groups)
+        shape = (self.windows.taps, self._sums * self.groups)
         dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
         add_products_weight(dw, x, dy, self.axes)
         return [dw]
+
+    @property
+    def _sums(self) -> int:
+        return outputs_together(self.groups, self.windows.stride[-1], are_summed=True)
 
     def _repeats(self, channels: int) -> int:
         return outputs_together(channels, self.windows.stride[-1])

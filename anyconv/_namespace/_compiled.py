@@ -18,10 +18,13 @@ MOST_AXES = 3
 # added together.
 LONG_RUN, LONG_RUN_OF_FOUR = 256, 64
 ALIGNMENT = 64
+# So many channels are worth taking by themselves, for four outputs by several taps at once,
+FEWEST_BY_FOUR = 16
+# so many in pooling.
+MANY_CHANNELS = 32
 # The elements under some windows that are pooled at once, by their columns first,
 IN_CACHE = 4096
-# unless windows share none and there are so many channels: a run worth taking by itself.
-MANY_CHANNELS = 32
+# unless windows share none and there are many channels.
 
 
 class AxisLoop(NamedTuple):
@@ -58,8 +61,9 @@ def _loops() -> ModuleType:
 
 def outputs_together(channels: int, stride: int, *, are_summed: bool = False) -> int:
     """How many outputs of a row are best taken at once, for which factors must be repeated."""
-    run = LONG_RUN_OF_FOUR if are_summed else LONG_RUN
-    return 1 if stride > 1 else max(run // channels, 1)  # else their cells are no neighbours
+    if stride > 1 or (are_summed and channels >= FEWEST_BY_FOUR):
+        return 1  # their cells are no neighbours, or four outputs are taken by several taps
+    return max((LONG_RUN_OF_FOUR if are_summed else LONG_RUN) // channels, 1)
 
 
 def repeated_factors(w: Array, together: int, *, xp: Namespace) -> Array:
@@ -76,20 +80,29 @@ def repeated_factors(w: Array, together: int, *, xp: Namespace) -> Array:
 def add_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
     """`y = sum_t x_t * w_t`, of factors `(taps, together * c)`; y is written to."""
     x = _walkable(x)
-    _loops().products(_flat(y), _flat(x), _flat(w), *_walk(x, y, axes), *_widths(w, x, y))
+    _loops().products(_flat(y), _flat(x), _flat(w), *_walk(x, y, axes), *_widths(w, x, y, axes))
 
 
 def add_products_data(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
     """The adjoint in x, added to it: `x_t += y * w_t`."""
     y = _walkable(y)
-    _loops().products_data(_flat(x), _flat(y), _flat(w), *_walk(x, y, axes), *_widths(w, x, y))
+    _loops().products_data(
+        _flat(x), _flat(y), _flat(w), *_walk(x, y, axes), *_widths(w, x, y, axes)
+    )
 
 
 def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
     """The adjoint in w `(taps, together * c)`, added to it: `w_t += sum x_t * y`."""
     by_rows = w.shape[-1] > y.shape[-1]  # else one sum would do the work of several
     x, y = _walkable(x, by_rows=by_rows), _walkable(y, by_rows=by_rows)
-    _loops().products_weight(_flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y))
+    _loops().products_weight(
+        _flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y, axes)
+    )
+
+
+def goes_by_four(channels: int, stride: int, dilation: int) -> bool:
+    """Whether four outputs of a row are taken at once, by taps that share cells."""
+    return channels >= FEWEST_BY_FOUR and stride <= 2 and dilation == 1
 
 
 def plane_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
@@ -215,11 +228,12 @@ def _table(axes: tuple[AxisLoop, ...], x_steps: Shape, y_steps: Shape) -> Array:
     return numpy.asarray([images, *missing, *others], dtype=numpy.int64)
 
 
-def _widths(w: Array, x: Array, y: Array) -> tuple[int, int]:
-    """The distance of factors from tap to tap, and the outputs that are taken at once."""
-    c, width = y.shape[-1], w.shape[-1]
+def _widths(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> tuple[int, int, bool]:
+    """The distance of factors from tap to tap, and how outputs of a row are taken."""
+    c, width, inner = y.shape[-1], w.shape[-1], axes[-1]
     are_neighbours = x.strides[-2] == y.strides[-2] == c * y.itemsize
-    return width, width // c if are_neighbours else 1
+    by_four = goes_by_four(c, inner.stride, inner.dilation)
+    return width, width // c if are_neighbours else 1, by_four
 
 
 def _steps(x: Array) -> list[int]:

@@ -20,16 +20,33 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
 from anyconv._typing import Array
 
 OUTPUTS, TAPS, STRIDE, DILATION, START, CELLS, X_STEP, Y_STEP = range(8)
 IMAGES, OUTER, MIDDLE, INNER = range(4)
 
+
+class _Apart(CompilerBase):  # type: ignore[misc]
+    """Arrays that are written to share no memory with others: each loop need not find that out."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's own, with what it assumes of its parallel loops."""
+        self.state.flags.noalias = True
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
 # Sums may be contracted to fused multiply-adds, nothing else is left to the compiler's taste.
-_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_OPTIONS = {
+    "nogil": True,
+    "fastmath": {"contract"},
+    "error_model": "numpy",
+    "pipeline_class": _Apart,
+}
 
 _inner = njit(**_OPTIONS)
+_inlined = njit(forceinline=True, **_OPTIONS)
 U = np.uint64
 ONE, TWO, THREE, FOUR, FIVE = U(1), U(2), U(3), U(4), U(5)
 MANY = 2**62
@@ -120,9 +137,133 @@ def _advance(
     return True
 
 
+def _four_by(rows: int, taps: int, stride: int) -> Any:
+    """The products of four outputs beside each other and so many taps of so many rows, in one pass.
+
+    A factor is read once for all four, and a cell once for all taps that share it, as the compiler
+    sees which do; `step` is from one cell to the next.
+    """
+
+    @_inlined
+    def products_of_four(
+        y: Array,
+        y0: int,
+        y_next: int,
+        x: Array,
+        a: int,
+        below: int,
+        further: int,
+        step: int,
+        w: Array,
+        p: int,
+        apart: int,
+        c: int,
+        adds: bool,
+    ) -> None:
+        y1, y2, y3 = y0 + y_next, y0 + TWO * y_next, y0 + THREE * y_next
+        for i in range(c):
+            s = s1 = s2 = s3 = y.dtype.type(0)
+            if adds:
+                s, s1, s2, s3 = y[y0 + i], y[y1 + i], y[y2 + i], y[y3 + i]
+            for r in range(rows):
+                row = (a if r == 0 else below if r == 1 else further) + i
+                for k in range(taps):
+                    factor = w[p + U(taps * r + k) * apart + i]
+                    s += x[row + U(k) * step] * factor
+                    s1 += x[row + U(k + stride) * step] * factor
+                    s2 += x[row + U(k + 2 * stride) * step] * factor
+                    s3 += x[row + U(k + 3 * stride) * step] * factor
+            y[y0 + i], y[y1 + i], y[y2 + i], y[y3 + i] = s, s1, s2, s3
+
+    return products_of_four
+
+
+def _weight_by(rows: int, taps: int, stride: int) -> Any:
+    """The share of four outputs in the gradients of the factors, likewise."""
+
+    @_inlined
+    def weight_of_four(
+        w: Array,
+        p: int,
+        apart: int,
+        x: Array,
+        a: int,
+        below: int,
+        further: int,
+        step: int,
+        y: Array,
+        y0: int,
+        y_next: int,
+        c: int,
+    ) -> None:
+        y1, y2, y3 = y0 + y_next, y0 + TWO * y_next, y0 + THREE * y_next
+        for i in range(c):
+            d, d1, d2, d3 = y[y0 + i], y[y1 + i], y[y2 + i], y[y3 + i]
+            for r in range(rows):
+                q = (a if r == 0 else below if r == 1 else further) + i
+                for k in range(taps):
+                    two = x[q + U(k) * step] * d + x[q + U(k + stride) * step] * d1
+                    two += (
+                        x[q + U(k + 2 * stride) * step] * d2 + x[q + U(k + 3 * stride) * step] * d3
+                    )
+                    w[p + U(taps * r + k) * apart + i] += two
+
+    return weight_of_four
+
+
+def _data_by(taps: int, stride: int) -> Any:
+    """What four outputs add to the cells under so many taps of a row, each cell written once."""
+
+    @_inlined
+    def data_of_four(
+        x: Array,
+        a: int,
+        step: int,
+        y: Array,
+        y0: int,
+        y_next: int,
+        w: Array,
+        p: int,
+        apart: int,
+        c: int,
+    ) -> None:
+        for i in range(c):
+            for cell in range(taps + 3 * stride):
+                total = x[a + U(cell) * step + i]
+                for o in range(4):
+                    k = cell - stride * o
+                    if 0 <= k < taps:
+                        total += y[y0 + U(o) * y_next + i] * w[p + U(k) * apart + i]
+                x[a + U(cell) * step + i] = total
+
+    return data_of_four
+
+
+_by_nine, _by_nine_in_twos = _four_by(3, 3, 1), _four_by(3, 3, 2)
+_by_seven, _by_five, _by_three = _four_by(1, 7, 1), _four_by(1, 5, 1), _four_by(1, 3, 1)
+_by_two, _by_one = _four_by(1, 2, 1), _four_by(1, 1, 1)
+_weight_by_nine, _weight_by_nine_in_twos = _weight_by(3, 3, 1), _weight_by(3, 3, 2)
+_weight_by_three, _weight_by_one = _weight_by(1, 3, 1), _weight_by(1, 1, 1)
+_data_by_three, _data_by_one = _data_by(3, 1), _data_by(1, 1)
+_data_by_three_in_twos, _data_by_one_in_twos = _data_by(3, 2), _data_by(1, 2)
+
+
+@_inner
+def _is_nine(tap: Array, count: int, in_row: int) -> bool:
+    """Whether taps are three rows of three, one after the other."""
+    return in_row == THREE and count == U(9) and tap[8] == tap[0] + U(8)
+
+
 @_loop
 def products(
-    y: Array, x: Array, w: Array, axes: Array, channels: int, width: int, together: int
+    y: Array,
+    x: Array,
+    w: Array,
+    axes: Array,
+    channels: int,
+    width: int,
+    together: int,
+    by_four: bool,
 ) -> None:
     """`y = sum_t x_t * w_t`, channel by channel; the factors of a tap are `width` apart.
 
@@ -130,9 +271,45 @@ def products(
     """
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
+    stride, step = axes[INNER, STRIDE], U(axes[INNER, X_STEP])
     while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        first = U(0)
+        cells, outputs, length, count, in_row = segment
+        is_nine, first = _is_nine(tap, count, in_row), U(0)
+        while by_four and count > U(0) and first + FOUR <= length:
+            x0, to = cells + first * x_next, (outputs + first * y_next, y_next)
+            if is_nine and stride <= 2:
+                given = x0 + at[0], x0 + at[3], x0 + at[6], step
+                if stride == 1:
+                    _by_nine(y, *to, x, *given, w, tap[0] * apart, apart, c, False)
+                else:
+                    _by_nine_in_twos(y, *to, x, *given, w, tap[0] * apart, apart, c, False)
+                first += FOUR
+                continue
+            if stride != 1:
+                break
+            first += FOUR
+            for o in range(FOUR):
+                for i in range(c):
+                    y[to[0] + o * y_next + i] = 0
+            t = U(0)
+            while t < count:
+                rest, a = in_row - t % in_row, x0 + at[t]
+                given, factors = (a, a, a, step), (w, tap[t] * apart, apart)
+                if rest >= U(7):
+                    _by_seven(y, *to, x, *given, *factors, c, True)
+                    t += U(7)
+                elif rest >= FIVE:
+                    _by_five(y, *to, x, *given, *factors, c, True)
+                    t += FIVE
+                elif rest >= THREE:
+                    _by_three(y, *to, x, *given, *factors, c, True)
+                    t += THREE
+                elif rest == TWO:
+                    _by_two(y, *to, x, *given, *factors, c, True)
+                    t += TWO
+                else:
+                    _by_one(y, *to, x, *given, *factors, c, True)
+                    t += ONE
         while first < length:
             n = min(most, length - first) * c
             x0, y0 = cells + first * x_next, outputs + first * y_next
@@ -172,40 +349,92 @@ def products(
 
 @_loop
 def products_data(
-    x: Array, y: Array, w: Array, axes: Array, channels: int, width: int, together: int
+    x: Array,
+    y: Array,
+    w: Array,
+    axes: Array,
+    channels: int,
+    width: int,
+    together: int,
+    by_four: bool,
 ) -> None:
     """The adjoint of `products` in x, added to it: `x_t += y * w_t`."""
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
+    stride, step = axes[INNER, STRIDE], U(axes[INNER, X_STEP])
     while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
+        cells, outputs, length, count, in_row = segment
         first = U(0)
+        while by_four and first + FOUR <= length:
+            given, t = (y, outputs + first * y_next, y_next), U(0)
+            while t < count:
+                to, factors = (x, cells + first * x_next + at[t], step), (w, tap[t] * apart, apart)
+                if in_row - t % in_row >= THREE:
+                    if stride == 1:
+                        _data_by_three(*to, *given, *factors, c)
+                    else:
+                        _data_by_three_in_twos(*to, *given, *factors, c)
+                    t += THREE
+                else:
+                    if stride == 1:
+                        _data_by_one(*to, *given, *factors, c)
+                    else:
+                        _data_by_one_in_twos(*to, *given, *factors, c)
+                    t += ONE
+            first += FOUR
         while first < length:
             n = min(most, length - first) * c
             x0, y0 = cells + first * x_next, outputs + first * y_next
             first += most
-            for t in range(count):
-                a, p = x0 + at[t], tap[t] * apart
+            for k in range(count):
+                a, p = x0 + at[k], tap[k] * apart
                 for i in range(n):
                     x[a + i] += y[y0 + i] * w[p + i]
 
 
 @_loop
 def products_weight(
-    w: Array, x: Array, y: Array, axes: Array, channels: int, width: int, together: int
+    w: Array,
+    x: Array,
+    y: Array,
+    axes: Array,
+    channels: int,
+    width: int,
+    together: int,
+    by_four: bool,
 ) -> None:
     """The adjoint of `products` in w, added to it: `w_t += sum x_t * y` over all outputs."""
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
     x_ahead, y_ahead = most * x_next, most * y_next
+    stride, step = axes[INNER, STRIDE], U(axes[INNER, X_STEP])
     while _advance(axes, at, tap, segment, place, False):
-        cells, outputs, length, count, _ = segment
-        first = U(0)
+        cells, outputs, length, count, in_row = segment
+        is_nine, first = _is_nine(tap, count, in_row), U(0)
+        while by_four and first + FOUR <= length and (stride == 1 or (stride == 2 and is_nine)):
+            x0, given = cells + first * x_next, (y, outputs + first * y_next, y_next)
+            first += FOUR
+            if is_nine:
+                to, cell = (w, tap[0] * apart, apart), (x0 + at[0], x0 + at[3], x0 + at[6], step)
+                if stride == 1:
+                    _weight_by_nine(*to, x, *cell, *given, c)
+                else:
+                    _weight_by_nine_in_twos(*to, x, *cell, *given, c)
+                continue
+            t = U(0)
+            while t < count:
+                to, cell = (w, tap[t] * apart, apart), (x0 + at[t], x0 + at[t], x0 + at[t], step)
+                if in_row - t % in_row >= THREE:
+                    _weight_by_three(*to, x, *cell, *given, c)
+                    t += THREE
+                else:
+                    _weight_by_one(*to, x, *cell, *given, c)
+                    t += ONE
         while first + FOUR * most <= length:
             j = outputs + first * y_next
             j1, j2, j3 = j + y_ahead, j + TWO * y_ahead, j + THREE * y_ahead
-            for t in range(count):
-                p, a = tap[t] * apart, cells + at[t] + first * x_next
+            for k in range(count):
+                p, a = tap[k] * apart, cells + at[k] + first * x_next
                 a1, a2, a3 = a + x_ahead, a + TWO * x_ahead, a + THREE * x_ahead
                 for i in range(most * c):
                     two = x[a + i] * y[j + i] + x[a1 + i] * y[j1 + i]
@@ -213,8 +442,8 @@ def products_weight(
             first += FOUR * most
         while first < length:
             n, j = min(most, length - first) * c, outputs + first * y_next
-            for t in range(count):
-                p, a = tap[t] * apart, cells + at[t] + first * x_next
+            for k in range(count):
+                p, a = tap[k] * apart, cells + at[k] + first * x_next
                 for i in range(n):
                     w[p + i] += x[a + i] * y[j + i]
             first += most
