@@ -36,7 +36,6 @@ def _keep_freed_memory() -> None:
 
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
-    _keep_freed_memory()
     return ThreadPoolExecutor(workers, thread_name_prefix="anyconv")
 
 
@@ -44,6 +43,7 @@ def share(
     work: Callable[[Sequence[Item]], Result], items: Sequence[Item], workers: int
 ) -> list[Result]:
     """Each worker's result on its contiguous share of the items, in order."""
+    _keep_freed_memory()
     workers = min(workers, len(items))
     if workers < 2:
         return [work(items)]

@@ -8,7 +8,7 @@ from math import prod
 
 from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
 from anyconv._algorithms._fft_sizes import has_few
-from anyconv._namespace import device, in_order, set_at
+from anyconv._namespace import device, in_order, set_at, spectrum_of
 from anyconv._typing import Array, Index, Namespace, Shape
 
 Cells = tuple[slice, ...]
@@ -25,15 +25,14 @@ def spectrum(
     few = [_are_few(*axis) for axis in zip(cells, sizes, strict=True)]
     if not any(few):
         a = _spread(a, first, cells, sizes, xp=xp)
-        transform = xp.fft.rfftn if half else xp.fft.fftn
-        return transform(a, axes=tuple(range(first, first + rank)), norm="ortho")
+        return spectrum_of(a, tuple(range(first, first + rank)), half=half, xp=xp)
     for place in range(rank - 1, -1, -1):
         axis, size, is_half = first + place, sizes[place], half and place == rank - 1
         if few[place]:
             a = to_frequencies(a, axis, cells[place], size, half=is_half, xp=xp)
         else:
             a = _spread(a, axis, (cells[place],), (size,), xp=xp)
-            a = (xp.fft.rfft if is_half else xp.fft.fft)(a, axis=axis, norm="ortho")
+            a = spectrum_of(a, (axis,), half=is_half, xp=xp)
     return a
 
 

@@ -80,6 +80,7 @@ from anyconv._namespace._values import (
     highest,
     keep_where,
     may_hold_nan,
+    spectrum_of,
 )
 
 __all__ = [
@@ -136,6 +137,7 @@ __all__ = [
     "runs_on_gpu",
     "scatters_in_order",
     "set_at",
+    "spectrum_of",
     "strided_view",
     "sum_of_products",
     "unfold_windows",
