@@ -46,9 +46,9 @@ _OPTIONS = {
 }
 
 _inner = njit(**_OPTIONS)
-_inlined = njit(forceinline=True, **_OPTIONS)
+_inlined = njit(forceinline=True, **_OPTIONS)  # called for a few neighbours
 U = np.uint64
-ONE, TWO, THREE, FOUR, FIVE = U(1), U(2), U(3), U(4), U(5)
+ONE, TWO, THREE, FOUR, FIVE, SEVEN = U(1), U(2), U(3), U(4), U(5), U(7)
 MANY = 2**62
 # The outputs of a row whose sums stay in a core's first cache.
 AT_ONCE = 1024
@@ -267,7 +267,8 @@ def products(
 ) -> None:
     """`y = sum_t x_t * w_t`, channel by channel; the factors of a tap are `width` apart.
 
-    So many outputs are taken `together`, for each of which the factors are repeated.
+    Outputs are taken `by_four` where there is a pass for their stride and taps; or so many
+    `together`, for each of which the factors are repeated.
     """
     at, tap, segment, place = _room(axes)
     c, apart, most, (x_next, y_next) = U(channels), U(width), U(together), _steps(axes)
@@ -275,40 +276,39 @@ def products(
     while _advance(axes, at, tap, segment, place, False):
         cells, outputs, length, count, in_row = segment
         is_nine, first = _is_nine(tap, count, in_row), U(0)
-        while by_four and count > U(0) and first + FOUR <= length:
-            x0, to = cells + first * x_next, (outputs + first * y_next, y_next)
-            if is_nine and stride <= 2:
-                given = x0 + at[0], x0 + at[3], x0 + at[6], step
-                if stride == 1:
-                    _by_nine(y, *to, x, *given, w, tap[0] * apart, apart, c, False)
-                else:
-                    _by_nine_in_twos(y, *to, x, *given, w, tap[0] * apart, apart, c, False)
-                first += FOUR
-                continue
-            if stride != 1:
-                break
+        has_passes = by_four and count > U(0) and (stride == 1 or is_nine)
+        while has_passes and first + FOUR <= length:
+            x0, y0 = cells + first * x_next, outputs + first * y_next
+            to = y0, y_next
             first += FOUR
+            if is_nine:
+                given, factors = (x0 + at[0], x0 + at[3], x0 + at[6], step), (w, tap[0] * apart)
+                if stride == 1:
+                    _by_nine(y, *to, x, *given, *factors, apart, c, False)
+                else:
+                    _by_nine_in_twos(y, *to, x, *given, *factors, apart, c, False)
+                continue
             for o in range(FOUR):
                 for i in range(c):
-                    y[to[0] + o * y_next + i] = 0
+                    y[y0 + o * y_next + i] = 0
             t = U(0)
             while t < count:
                 rest, a = in_row - t % in_row, x0 + at[t]
-                given, factors = (a, a, a, step), (w, tap[t] * apart, apart)
-                if rest >= U(7):
-                    _by_seven(y, *to, x, *given, *factors, c, True)
-                    t += U(7)
+                given, factors = (a, a, a, step), (w, tap[t] * apart)
+                if rest >= SEVEN:
+                    _by_seven(y, *to, x, *given, *factors, apart, c, True)
+                    t += SEVEN
                 elif rest >= FIVE:
-                    _by_five(y, *to, x, *given, *factors, c, True)
+                    _by_five(y, *to, x, *given, *factors, apart, c, True)
                     t += FIVE
                 elif rest >= THREE:
-                    _by_three(y, *to, x, *given, *factors, c, True)
+                    _by_three(y, *to, x, *given, *factors, apart, c, True)
                     t += THREE
                 elif rest == TWO:
-                    _by_two(y, *to, x, *given, *factors, c, True)
+                    _by_two(y, *to, x, *given, *factors, apart, c, True)
                     t += TWO
                 else:
-                    _by_one(y, *to, x, *given, *factors, c, True)
+                    _by_one(y, *to, x, *given, *factors, apart, c, True)
                     t += ONE
         while first < length:
             n = min(most, length - first) * c
