@@ -8,6 +8,8 @@ input is left out, so padding need not be made. The channels of a cell are neigh
 Along the innermost axis the outputs from one whose windows lie in the input to the last of them
 share their taps: a segment. Each output beside them is a segment of its own.
 
+An array in a tuple is counted in and out of it, which short loops cannot afford: none is in one.
+
 In the loops a is a place in x, p one among the factors and j one in y; i goes along neighbours.
 
 This module is imported where Numba can be; indices are unsigned, which spares Numba a look at
@@ -250,8 +252,8 @@ _data_by_three_in_twos, _data_by_one_in_twos = _data_by(3, 2), _data_by(1, 2)
 
 @_inner
 def _is_nine(tap: Array, count: int, in_row: int) -> bool:
-    """Whether taps are three rows of three, one after the other."""
-    return in_row == THREE and count == U(9) and tap[8] == tap[0] + U(8)
+    """Whether the taps are the first nine, three rows of three."""
+    return in_row == THREE and count == U(9) and tap[8] == U(8)
 
 
 @_loop
@@ -282,11 +284,11 @@ def products(
             to = y0, y_next
             first += FOUR
             if is_nine:
-                given, factors = (x0 + at[0], x0 + at[3], x0 + at[6], step), (w, tap[0] * apart)
+                given = x0 + at[0], x0 + at[3], x0 + at[6], step
                 if stride == 1:
-                    _by_nine(y, *to, x, *given, *factors, apart, c, False)
+                    _by_nine(y, *to, x, *given, w, U(0), apart, c, False)
                 else:
-                    _by_nine_in_twos(y, *to, x, *given, *factors, apart, c, False)
+                    _by_nine_in_twos(y, *to, x, *given, w, U(0), apart, c, False)
                 continue
             for o in range(FOUR):
                 for i in range(c):
@@ -294,21 +296,21 @@ def products(
             t = U(0)
             while t < count:
                 rest, a = in_row - t % in_row, x0 + at[t]
-                given, factors = (a, a, a, step), (w, tap[t] * apart)
+                given, p = (a, a, a, step), tap[t] * apart
                 if rest >= SEVEN:
-                    _by_seven(y, *to, x, *given, *factors, apart, c, True)
+                    _by_seven(y, *to, x, *given, w, p, apart, c, True)
                     t += SEVEN
                 elif rest >= FIVE:
-                    _by_five(y, *to, x, *given, *factors, apart, c, True)
+                    _by_five(y, *to, x, *given, w, p, apart, c, True)
                     t += FIVE
                 elif rest >= THREE:
-                    _by_three(y, *to, x, *given, *factors, apart, c, True)
+                    _by_three(y, *to, x, *given, w, p, apart, c, True)
                     t += THREE
                 elif rest == TWO:
-                    _by_two(y, *to, x, *given, *factors, apart, c, True)
+                    _by_two(y, *to, x, *given, w, p, apart, c, True)
                     t += TWO
                 else:
-                    _by_one(y, *to, x, *given, *factors, apart, c, True)
+                    _by_one(y, *to, x, *given, w, p, apart, c, True)
                     t += ONE
         while first < length:
             n = min(most, length - first) * c
@@ -366,20 +368,20 @@ def products_data(
         cells, outputs, length, count, in_row = segment
         first = U(0)
         while by_four and first + FOUR <= length:
-            given, t = (y, outputs + first * y_next, y_next), U(0)
+            given, t = (outputs + first * y_next, y_next), U(0)
             while t < count:
-                to, factors = (x, cells + first * x_next + at[t], step), (w, tap[t] * apart, apart)
+                a, p = cells + first * x_next + at[t], tap[t] * apart
                 if in_row - t % in_row >= THREE:
                     if stride == 1:
-                        _data_by_three(*to, *given, *factors, c)
+                        _data_by_three(x, a, step, y, *given, w, p, apart, c)
                     else:
-                        _data_by_three_in_twos(*to, *given, *factors, c)
+                        _data_by_three_in_twos(x, a, step, y, *given, w, p, apart, c)
                     t += THREE
                 else:
                     if stride == 1:
-                        _data_by_one(*to, *given, *factors, c)
+                        _data_by_one(x, a, step, y, *given, w, p, apart, c)
                     else:
-                        _data_by_one_in_twos(*to, *given, *factors, c)
+                        _data_by_one_in_twos(x, a, step, y, *given, w, p, apart, c)
                     t += ONE
             first += FOUR
         while first < length:
@@ -412,23 +414,23 @@ def products_weight(
         cells, outputs, length, count, in_row = segment
         is_nine, first = _is_nine(tap, count, in_row), U(0)
         while by_four and first + FOUR <= length and (stride == 1 or (stride == 2 and is_nine)):
-            x0, given = cells + first * x_next, (y, outputs + first * y_next, y_next)
+            x0, given = cells + first * x_next, (outputs + first * y_next, y_next)
             first += FOUR
             if is_nine:
-                to, cell = (w, tap[0] * apart, apart), (x0 + at[0], x0 + at[3], x0 + at[6], step)
+                rows = x0 + at[0], x0 + at[3], x0 + at[6], step
                 if stride == 1:
-                    _weight_by_nine(*to, x, *cell, *given, c)
+                    _weight_by_nine(w, U(0), apart, x, *rows, y, *given, c)
                 else:
-                    _weight_by_nine_in_twos(*to, x, *cell, *given, c)
+                    _weight_by_nine_in_twos(w, U(0), apart, x, *rows, y, *given, c)
                 continue
             t = U(0)
             while t < count:
-                to, cell = (w, tap[t] * apart, apart), (x0 + at[t], x0 + at[t], x0 + at[t], step)
+                p, rows = tap[t] * apart, (x0 + at[t], x0 + at[t], x0 + at[t], step)
                 if in_row - t % in_row >= THREE:
-                    _weight_by_three(*to, x, *cell, *given, c)
+                    _weight_by_three(w, p, apart, x, *rows, y, *given, c)
                     t += THREE
                 else:
-                    _weight_by_one(*to, x, *cell, *given, c)
+                    _weight_by_one(w, p, apart, x, *rows, y, *given, c)
                     t += ONE
         while first + FOUR * most <= length:
             j = outputs + first * y_next
