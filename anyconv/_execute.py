@@ -6,7 +6,7 @@ are equal from run to run.
 """
 
 from collections.abc import Sequence
-from itertools import chain, groupby
+from itertools import groupby
 
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
@@ -138,19 +138,23 @@ def run_input_gradient(
             del part  # before the next one is made
         return dx
     parts = [prepared(plan, w, channels, dtype, xp=xp) for channels in plan.channels]
-    dx = xp.zeros(shape, dtype=dtype, device=device(dy))
     # Slabs of one image overlap, so they are added one by one, in order.
     images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
-    if plan.template.adds_into_slices and len(images) >= plan.workers:
+    adds = plan.template.adds_into_slices and len(parts) == 1
+    if adds and images and len(images) >= plan.workers:
+        dx = xp.empty(shape, dtype=dtype, device=device(dy))
 
         def add(some: Sequence[Sequence[Block]]) -> None:
-            for block in chain.from_iterable(some):
-                cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
-                part = as_dtype(dy[block.outputs], dtype, xp=xp)
-                block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
+            for blocks in some:
+                dx[blocks[0].images, ...] = 0
+                for block in blocks:
+                    cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
+                    part = as_dtype(dy[block.outputs], dtype, xp=xp)
+                    block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
 
         share(add, images, plan.workers)
         return as_dtype(dx, dy.dtype, xp=xp)
+    dx = xp.zeros(shape, dtype=dtype, device=device(dy))
 
     def work(blocks: Sequence[Block]) -> Array:
         (block,) = blocks
