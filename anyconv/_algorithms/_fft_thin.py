@@ -19,7 +19,7 @@ from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_sizes import CACHED_POINTS, steps, weight_transforms
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import in_order, pad_constant
+from anyconv._namespace import add_at, in_order, multiply, pad_constant
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 from anyconv._windows import fold, unfold
@@ -164,15 +164,17 @@ class ThinFft(LongFft):
                     data = self._lanes_spectrum(u, cells, groups, part, xp=xp)
                 taps = conjugate(w[groups, part, ...], xp=xp) * sqrt(prod(self.sizes))
                 factor = self._spectrum(taps, self.tap_cells, xp=xp)
-                product = data * (factor if backward else xp.conj(factor))
+                factor = factor if backward else xp.conj(factor)
                 if not is_sum:
+                    product = data * factor
                     start = groups.start * lanes + part.start
                     stop = (groups.stop - 1) * lanes + part.stop
                     yield slice(start, stop), self._channels(product, wanted, xp=xp)
                     continue
+                product = multiply(data, factor, xp=xp)
                 if product.shape[2] > 1:
                     product = xp.sum(product, axis=2, keepdims=True)
-                total = product if total is None else total + product
+                total = product if total is None else add_at(total, (...,), product, xp=xp)
             if is_sum:
                 yield groups, self._channels(total, wanted, xp=xp)
 

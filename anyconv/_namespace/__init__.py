@@ -80,6 +80,7 @@ from anyconv._namespace._values import (
     highest,
     keep_where,
     may_hold_nan,
+    multiply,
     spectrum_of,
 )
 
@@ -125,6 +126,7 @@ __all__ = [
     "map_batch",
     "matmul",
     "may_hold_nan",
+    "multiply",
     "minimum_at",
     "multiplies_half_in_float32",
     "multiply_by_factor",

@@ -31,6 +31,13 @@ def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
     return x / y
 
 
+def multiply(x: Array, y: Array, *, xp: Namespace) -> Array:
+    """X times y, likewise in place of x, which has the result's shape."""
+    if has_out(xp):
+        return xp.multiply(x, y, out=x)
+    return x * y
+
+
 def spectrum_of(a: Array, axes: Shape, *, half: bool, xp: Namespace) -> Array:
     """The unitary transform along some axes of an array nobody else has, or half of the last axis.
 
