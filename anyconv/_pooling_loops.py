@@ -51,13 +51,13 @@ def compiles(call: PoolCall, x: Array, *, xp: Namespace) -> bool:
         return False
     if prod(w.most_taps for w in call.axes) > MOST_TAPS or prod(call.spatial) > MOST_CELLS:
         return False
-    limits, room = current_options(), pooling_room(_loops(call.axes)[-1], call.channels)
-    if room * limits.workers * item_bytes(xp, x.dtype) > min(limits.workspace_bytes, MOST_ROOM):
-        return False
-    neighbours = call.channels if call.layout == "channels_last" else 1
+    limits, neighbours = current_options(), call.channels if call.layout == "channels_last" else 1
     are_short = all(w.disjoint or w.most_taps <= LONGEST_OVERLAP for w in call.axes)
     work = prod(call.x_shape) if neighbours >= FEWEST_CHANNELS and are_short else 0
-    return limits.compiles(work, WORTH_COMPILING)
+    if not limits.compiles(work, WORTH_COMPILING):
+        return False
+    room = pooling_room(_loops(call.axes)[-1], call.channels) * item_bytes(xp, x.dtype)
+    return room * limits.workers <= min(limits.workspace_bytes, MOST_ROOM)
 
 
 def are_tiles(axes: Axes) -> bool:

@@ -18,13 +18,11 @@ MOST_AXES = 3
 # added together.
 LONG_RUN, LONG_RUN_OF_FOUR = 256, 64
 ALIGNMENT = 64
-# So many channels are worth taking by themselves, for four outputs by several taps at once,
+# So many channels are worth taking by themselves, for four outputs by several taps at once.
 FEWEST_BY_FOUR = 16
-# so many in pooling.
-MANY_CHANNELS = 32
-# The elements under some windows that are pooled at once, by their columns first,
-IN_CACHE = 4096
-# unless windows share none and there are many channels.
+# In pooling the columns of so many elements are combined at once, unless windows share none and
+# there are so many channels.
+IN_CACHE, MANY_CHANNELS = 4096, 32
 
 
 class AxisLoop(NamedTuple):

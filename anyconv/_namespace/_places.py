@@ -55,7 +55,10 @@ def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
         around = _around(x.shape, index)
         if around is None:
             return array_api_extra.at(x)[index].add(value)
-        return x + (pad_constant(value, around, 0, xp=xp) if any(map(any, around)) else value)
+        if any(map(any, around)):
+            shape = tuple(n - sum(beside) for n, beside in zip(x.shape, around, strict=True))
+            value = pad_constant(xp.broadcast_to(value, shape), around, 0, xp=xp)
+        return x + value
     x[index] += value
     return x
 
