@@ -35,6 +35,11 @@ class AxisLoop(NamedTuple):
     start: int
     cells: int
 
+    @property
+    def window(self) -> int:
+        """The cells from a window's first tap to its last."""
+        return (self.taps - 1) * self.dilation + 1
+
 
 @cache
 def why_no_compiled_loops() -> str | None:
@@ -133,24 +138,22 @@ def columns_at_once(axis: AxisLoop, channels: int) -> int:
 
     It is one where most cells lie between windows.
     """
-    window = (axis.taps - 1) * axis.dilation + 1
-    if axis.stride >= 2 * window:
+    if axis.stride >= 2 * axis.window:
         return 1
-    least = 4 * window // axis.stride if axis.stride < window else 1
+    least = 4 * axis.window // axis.stride if axis.stride < axis.window else 1
     return max(IN_CACHE // (axis.stride * channels), least)
 
 
 def pooling_room(axis: AxisLoop, channels: int) -> int:
     """The elements that are held then: maxima, and as many whole numbers."""
     most = columns_at_once(axis, channels)
-    window = (axis.taps - 1) * axis.dilation + 1
-    return 2 * channels * (most + (most - 1) * axis.stride + window)
+    return 2 * channels * (most + (most - 1) * axis.stride + axis.window)
 
 
 def _columns_or_none(axis: AxisLoop, channels: int) -> int:
     """The same, or zero where the columns of windows are not worth forming."""
-    are_shared = axis.stride < (axis.taps - 1) * axis.dilation + 1
-    return columns_at_once(axis, channels) if are_shared or channels < MANY_CHANNELS else 0
+    pays = axis.stride < axis.window or channels < MANY_CHANNELS
+    return columns_at_once(axis, channels) if pays else 0
 
 
 def window_sums(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
