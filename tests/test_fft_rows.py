@@ -119,7 +119,11 @@ def test_all_three_convolutions(xp, by_rows, case, dtype):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_any_neighbours_have_one_window(np_backend, by_rows, monkeypatch, stride, count):
     """However many a cost would have chosen, and rows that they do not divide."""
-    monkeypatch.setattr(rows_mod, "cheapest_rows", lambda problem: rows_of(problem, count))
+
+    def made(problem, compiles):
+        return rows_of(problem, count, compiles)
+
+    monkeypatch.setattr(rows_mod, "cheapest_rows", made)
     rng = np.random.default_rng(0)
     x, w = whole(rng, (2, 31, 47, 2), "float64"), whole(rng, (4, 3, 2, 3), "float64")
     run = {"stride": stride, "padding": 1}

@@ -48,7 +48,7 @@ def algorithm_named(
         # Rows are folded back in many small calls, for which workers contend.
         if operation != "input" and rows_are_cheaper(problem, operation, traits):
             return RowFft
-        if is_short(cheapest_tile(problem).sizes):
+        if is_short(cheapest_tile(problem, traits.compiles).sizes):
             return ShortFft
         return ThinFft if problem.is_thin else LongFft
     return _BY_NAME[name]

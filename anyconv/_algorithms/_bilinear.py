@@ -42,8 +42,6 @@ class Algorithm(ABC):
     lies_channels_first: ClassVar[bool] = False
     # Whether an output is the sum of one product, with nothing added before it or after.
     is_one_product: ClassVar[bool] = False
-    # Whether loops are compiled for it.
-    is_compiled: ClassVar[bool] = False
     # Whether `add_input_gradient` may be given cells of a larger array.
     adds_into_slices: ClassVar[bool] = False
     # Below this many multiply-adds a call is cheaper than handing some of it to another thread.
@@ -94,6 +92,11 @@ class Algorithm(ABC):
     def fewest_rows(self) -> int:
         """With fewer rows than this a product is slow, however well a cache holds it."""
         return 128
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether loops are compiled for it."""
+        return False
 
     @property
     def sums_apart(self) -> int:

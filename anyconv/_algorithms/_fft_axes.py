@@ -1,70 +1,106 @@
 """Fourier transforms along some neighbouring axes, of some cells and back to some cells.
 
-Each axis is transformed by the library, or where few cells are wanted as a product with roots of
-unity. All are unitary. Of a real array half of the last of these axes' frequencies tell the others.
+Each axis is transformed by the library or in compiled loops, or where few cells are wanted as a
+product with roots of unity. All are unitary. Of a real array half of the last of these axes'
+frequencies tell the others.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from math import prod
+from typing import Literal
 
 from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
 from anyconv._algorithms._fft_sizes import has_few
-from anyconv._namespace import device, in_order, set_at, spectrum_of
+from anyconv._namespace import (
+    compiled_cells,
+    compiled_spectrum,
+    device,
+    has_compiled_transform,
+    in_order,
+    set_at,
+    spectrum_of,
+)
 from anyconv._typing import Array, Index, Namespace, Shape
 
 Cells = tuple[slice, ...]
+Way = Literal["roots", "loops", "library"]
 
 # With fewer cells wanted than this part of all, their transform is worth taking axis by axis.
 FEW = 0.75
 
 
-def spectrum(
-    a: Array, first: int, cells: Cells, sizes: Shape, *, half: bool, xp: Namespace
-) -> Array:
-    """The axes from `first` on, which hold some cells of `sizes`, zero elsewhere, transformed."""
-    rank = len(cells)
-    few = [_are_few(*axis) for axis in zip(cells, sizes, strict=True)]
-    if not any(few):
-        a = _spread(a, first, cells, sizes, xp=xp)
-        return spectrum_of(a, tuple(range(first, first + rank)), half=half, xp=xp)
-    for place in range(rank - 1, -1, -1):
-        axis, size, is_half = first + place, sizes[place], half and place == rank - 1
-        if few[place]:
-            a = to_frequencies(a, axis, cells[place], size, half=is_half, xp=xp)
-        else:
-            a = _spread(a, axis, (cells[place],), (size,), xp=xp)
-            a = spectrum_of(a, (axis,), half=is_half, xp=xp)
-    return a
+@dataclass(frozen=True)
+class Transform:
+    """The axes from `first` on, which hold some cells of `sizes`, zero elsewhere."""
 
+    first: int
+    cells: Cells
+    sizes: Shape
+    half: bool
+    compiles: bool
 
-def cells_of(
-    a: Array, first: int, cells: Cells, sizes: Shape, *, half: bool, xp: Namespace
-) -> Array:
-    """The inverse at some cells."""
-    rank = len(cells)
-    kept = prod(_count(*axis) for axis in zip(cells, sizes, strict=True))
-    if kept >= FEW * prod(sizes):
-        inverse = xp.fft.irfftn if half else xp.fft.ifftn
-        axes = tuple(range(first, first + rank))
-        return inverse(a, s=sizes, axes=axes, norm="ortho")[(*(slice(None),) * first, *cells, ...)]
-    for place in range(rank):  # and what is not wanted is not taken along
-        axis, size, is_half = first + place, sizes[place], half and place == rank - 1
-        if _are_few(cells[place], size):
-            a = from_frequencies(a, axis, cells[place], size, half=is_half, xp=xp)
-            a = xp.real(a) if is_half else a
-        else:
-            inverse = xp.fft.irfft if is_half else xp.fft.ifft
-            a = inverse(a, n=size, axis=axis, norm="ortho")
-            a = a[(*(slice(None),) * axis, cells[place], ...)]
-    return a
+    def spectrum(self, a: Array, *, xp: Namespace) -> Array:
+        """The frequencies of some cells."""
+        rank = len(self.cells)
+        if all(way == "library" for way in self._ways):
+            a = _spread(a, self.first, self.cells, self.sizes, xp=xp)
+            return spectrum_of(a, self._axes, half=self.half, xp=xp)
+        for place in range(rank - 1, -1, -1):
+            axis, cells, size, half = self._axis(place)
+            if self._ways[place] == "roots":
+                a = to_frequencies(a, axis, cells, size, half=half, xp=xp)
+            elif self._ways[place] == "loops":
+                a = compiled_spectrum(a, axis, cells, size, half=half)
+            else:
+                a = _spread(a, axis, (cells,), (size,), xp=xp)
+                a = spectrum_of(a, (axis,), half=half, xp=xp)
+        return a
+
+    def inverse(self, a: Array, *, xp: Namespace) -> Array:
+        """The cells again, of their frequencies."""
+        kept = prod(_count(*axis) for axis in zip(self.cells, self.sizes, strict=True))
+        if "loops" not in self._ways and kept >= FEW * prod(self.sizes):
+            inverse = xp.fft.irfftn if self.half else xp.fft.ifftn
+            a = inverse(a, s=self.sizes, axes=self._axes, norm="ortho")
+            return a[(*(slice(None),) * self.first, *self.cells, ...)]
+        for place in range(len(self.cells)):  # and what is not wanted is not taken along
+            axis, cells, size, half = self._axis(place)
+            if self._ways[place] == "roots":
+                a = from_frequencies(a, axis, cells, size, half=half, xp=xp)
+                a = xp.real(a) if half else a
+            elif self._ways[place] == "loops":
+                a = compiled_cells(a, axis, cells, size, half=half)
+            else:
+                inverse = xp.fft.irfft if half else xp.fft.ifft
+                a = inverse(a, n=size, axis=axis, norm="ortho")
+                a = a[(*(slice(None),) * axis, cells, ...)]
+        return a
+
+    @property
+    def _axes(self) -> Shape:
+        return tuple(range(self.first, self.first + len(self.cells)))
+
+    def _axis(self, place: int) -> tuple[int, slice, int, bool]:
+        """One axis, its cells, its size, and whether half of its frequencies tell the others."""
+        half = self.half and place == len(self.cells) - 1
+        return self.first + place, self.cells[place], self.sizes[place], half
+
+    @cached_property
+    def _ways(self) -> tuple[Way, ...]:
+        """How each axis is best transformed."""
+        return tuple(self._way(*self._axis(place)[1:]) for place in range(len(self.cells)))
+
+    def _way(self, cells: slice, size: int, half: bool) -> Way:
+        if has_few(_count(cells, size), size, compiles=self.compiles):
+            return "roots"
+        if self.compiles and has_compiled_transform(size, half=half):
+            return "loops"
+        return "library"
 
 
 def _count(cells: slice, size: int) -> int:
     return len(range(*cells.indices(size)))
-
-
-def _are_few(cells: slice, size: int) -> bool:
-    """Whether a product with roots of unity is the better transform."""
-    return has_few(_count(cells, size), size)
 
 
 def _spread(a: Array, first: int, cells: Cells, sizes: Shape, *, xp: Namespace) -> Array:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from math import prod, sqrt
 
 from anyconv._algorithms._bilinear import conjugate
-from anyconv._algorithms._fft_axes import Cells, cells_of, spectrum
+from anyconv._algorithms._fft_axes import Cells
 from anyconv._algorithms.fft import Fft
 from anyconv._namespace import in_order
 from anyconv._typing import Array, Namespace
@@ -81,12 +81,11 @@ class LongFft(Fft):
 
     def _spectrum(self, a: Array, cells: Cells, *, xp: Namespace) -> Array:
         """`(..., *cells)`, zero elsewhere, to `(..., points)`."""
-        first, half = a.ndim - len(cells), not self.is_complex
-        points = spectrum(a, first, cells, self.sizes, half=half, xp=xp)
+        first = a.ndim - len(cells)
+        points = self._transform(first, cells).spectrum(a, xp=xp)
         return xp.reshape(points, (*points.shape[:first], self.points))
 
     def _cells(self, points: Array, cells: Cells, *, xp: Namespace) -> Array:
         """The inverse at some cells, `(..., points)` to `(..., *cells)`."""
         a = xp.reshape(points, (*points.shape[:-1], *self.frequencies))
-        half = not self.is_complex
-        return cells_of(a, points.ndim - 1, cells, self.sizes, half=half, xp=xp)
+        return self._transform(points.ndim - 1, cells).inverse(a, xp=xp)

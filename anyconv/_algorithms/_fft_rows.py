@@ -15,8 +15,8 @@ from math import prod, sqrt
 from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import OWN_CACHE, conjugate
-from anyconv._algorithms._fft_axes import Cells, cells_of, spectrum
-from anyconv._algorithms._fft_sizes import cheapest_rows, joined_windows, steps
+from anyconv._algorithms._fft_axes import Cells
+from anyconv._algorithms._fft_sizes import cheapest_rows, joined_windows
 from anyconv._algorithms.fft import Spectral
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
@@ -48,9 +48,11 @@ class RowFft(Spectral):
         """Tiles of whole rows, as many rows as cost the least."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
-        tile, sizes, neighbours, _ = cheapest_rows(problem)
+        tile, sizes, neighbours, _ = cheapest_rows(problem, traits.compiles)
         tile = (*tile, _whole(box[-1], neighbours))
-        return cls(windows, problem.groups, tile, sizes, traits.is_complex, neighbours)
+        return cls(
+            windows, problem.groups, tile, sizes, traits.is_complex, traits.compiles, neighbours
+        )
 
     def resized(self, output: Shape) -> Self:
         """The same algorithm for other windows; a tile's rows are as long as all are."""
@@ -101,8 +103,9 @@ class RowFft(Spectral):
             (self.sizes, tiles * cells * c),
             (self.windows.kernel[:-1], self.windows.kernel[-1] * c * out_channels),
         )
-        transforms = sum(n * steps(cells, self.sizes) for cells, n in counts)
-        transforms *= STRIDED if self.is_complex else STRIDED_REAL
+        transforms = sum(n * self._steps(cells) for cells, n in counts)
+        if not self.compiles:
+            transforms *= STRIDED if self.is_complex else STRIDED_REAL
         unfolded = tiles * windows * row.taps * c
         efficiency = product_efficiency(windows, 2 * row.taps * c, 2 * columns)
         own = self.points * (1.0 if self.is_complex else 4.0)
@@ -205,12 +208,12 @@ class RowFft(Spectral):
 
     def _spectrum(self, a: Array, first: int, cells: Cells, *, xp: Namespace) -> Array:
         """All axes of a tile but the last, from `first` on, transformed."""
-        return spectrum(a, first, cells[:-1], self.sizes, half=not self.is_complex, xp=xp)
+        return self._transform(first, cells[:-1]).spectrum(a, xp=xp)
 
     def _cells(self, points: Array, cells: Cells, *, xp: Namespace) -> Array:
         """The inverse at some cells, `(rows, points, ...)` to `(rows, *cells, ...)`."""
         a = xp.reshape(points, (points.shape[0], *self.frequencies, *points.shape[2:]))
-        return cells_of(a, 1, cells[:-1], self.sizes, half=not self.is_complex, xp=xp)
+        return self._transform(1, cells[:-1]).inverse(a, xp=xp)
 
 
 def _whole(size: int, parts: int) -> int:

@@ -8,13 +8,17 @@ from typing import NamedTuple
 
 from anyconv._costs import CPU, product_efficiency
 from anyconv._geometry import Problem, Windows, effective_kernel_size
+from anyconv._namespace import LONGEST_IN_LOOPS
 from anyconv._traits import Traits
 from anyconv._typing import Operation, Shape
 
 # Axes all this long or shorter are transformed by matrix products.
 SHORT = 48
-# What an element's transform takes however short it is, in steps.
-FIRST_STEPS = 8.0
+# What an element's transform takes however short it is, in steps, and a product with roots of unity
+# however few the cells.
+FIRST_STEPS, FIRST_OF_ROOTS = 8.0, 4.0
+# The part of a library's time that compiled loops take.
+COMPILED = 0.5
 # The points of the lanes of thin problems that a core's cache holds at once.
 CACHED_POINTS = 2**17
 # What a frequency of one tile and channel takes besides, in nanoseconds: copies to and fro.
@@ -29,7 +33,7 @@ COPIED_ROW, UNFOLDED = 0.5, 0.5
 EXPANDED = 10.0
 # Rows are unfolded where that is estimated to take less than this part of the time; the gradient of
 # a weight transforms both of its factors, and gains more.
-WORTH_ROWS, WORTH_ROWS_OF_BOTH = 0.9, 1.0
+WORTH_ROWS, WORTH_ROWS_OF_BOTH = 1.0, 1.15
 # The neighbours of a row that may have one window.
 NEIGHBOURS = (1, 2, 4, 8)
 # What an elementwise product of two frequencies takes, in nanoseconds.
@@ -47,25 +51,28 @@ def products(cells: Shape, sizes: Shape) -> int:
     return sum(lines * c * size for lines, c, size in axes)
 
 
-def steps(cells: Shape, sizes: Shape) -> float:
+def steps(cells: Shape, sizes: Shape, *, compiles: bool = False) -> float:
     """The steps of the same axis by axis, by the library's transform unless `has_few` cells.
 
     For each element of a transform its logarithm, and some for going to and fro, so that of sizes
     between 48 and 500 all take about the same.
     """
     axes = zip(_lines(cells, sizes), cells, sizes, strict=True)
-    return sum(lines * size * min(*_steps(c, size)) for lines, c, size in axes)
+    return sum(lines * size * min(*_steps(c, size, compiles)) for lines, c, size in axes)
 
 
-def has_few(cells: int, size: int) -> bool:
+def has_few(cells: int, size: int, *, compiles: bool) -> bool:
     """Whether a product with roots of unity takes less than an axis' transform."""
-    product, transform = _steps(cells, size)
+    product, transform = _steps(cells, size, compiles)
     return product < transform
 
 
-def _steps(cells: int, size: int) -> tuple[float, float]:
-    """What each element of an axis takes as a product, and as one of the library's transform."""
-    return cells * 4 * CPU.multiply / CPU.step, FIRST_STEPS + log2(size)
+def _steps(cells: int, size: int, compiles: bool) -> tuple[float, float]:
+    """What each element of an axis takes as a product, and as one of the transform."""
+    transform = FIRST_STEPS + log2(size)
+    if compiles and size <= LONGEST_IN_LOOPS:
+        transform *= COMPILED
+    return FIRST_OF_ROOTS + cells * 4 * CPU.multiply / CPU.step, transform
 
 
 def _lines(cells: Shape, sizes: Shape) -> Iterator[int]:
@@ -88,8 +95,8 @@ class Tiles(NamedTuple):
 
 
 @cache
-def cheapest_tile(problem: Problem) -> Tiles:
-    """The tiles and transforms of all axes that cost the least.
+def cheapest_tile(problem: Problem, compiles: bool) -> Tiles:
+    """The tiles and transforms of all axes that cost the least, by a library or in compiled loops.
 
     Counted in nanoseconds of a processor, for complex arrays; for real ones all is half of it.
     """
@@ -102,8 +109,11 @@ def cheapest_tile(problem: Problem) -> Tiles:
         size = prod(sizes)
         made = weights * (weight_transforms(tiles, size) if is_thin and not is_short(sizes) else 1)
         counted = ((tile, tiles * k), (sizes, tiles * c), (geometry.kernel, made))
-        one, work = (4 * CPU.multiply, products) if is_short(sizes) else (CPU.step, steps)
-        nanoseconds = one * sum(n * work(cells, sizes) for cells, n in counted)
+        if is_short(sizes):
+            nanoseconds = 4 * CPU.multiply * sum(n * products(c, sizes) for c, n in counted)
+        else:
+            made = sum(n * steps(c, sizes, compiles=compiles) for c, n in counted)
+            nanoseconds = CPU.step * made
         points = size * tiles
         nanoseconds += COPIED * points * (c + k)
         if is_thin:
@@ -111,7 +121,7 @@ def cheapest_tile(problem: Problem) -> Tiles:
         passes = max(points * (c + k) / POINTS_AT_ONCE, 1)
         return nanoseconds + (4 * CPU.multiply * points + PASSED * size * passes) * weights
 
-    return _cheapest(problem, geometry.rank, cost)
+    return _cheapest(problem, geometry.rank, compiles, cost)
 
 
 class RowTiles(NamedTuple):
@@ -124,15 +134,15 @@ class RowTiles(NamedTuple):
 
 
 @cache
-def cheapest_rows(problem: Problem) -> RowTiles:
+def cheapest_rows(problem: Problem, compiles: bool) -> RowTiles:
     """The same for transforms of all axes but the last, along which windows are unfolded."""
     dilation, outputs = problem.geometry.dilation[-1], problem.geometry.output[-1]
     most = 1 if dilation > 1 else outputs
-    made = [_rows_of(problem, count) for count in NEIGHBOURS if count <= most]
+    made = [_rows_of(problem, count, compiles) for count in NEIGHBOURS if count <= most]
     return min(made, key=lambda rows: rows.cost)
 
 
-def _rows_of(problem: Problem, neighbours: int) -> RowTiles:
+def _rows_of(problem: Problem, neighbours: int, compiles: bool) -> RowTiles:
     geometry, c, k = problem.geometry, problem.in_channels, problem.out_channels
     windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, geometry.output)
     outputs = -(-geometry.output[-1] // neighbours) * neighbours
@@ -149,12 +159,13 @@ def _rows_of(problem: Problem, neighbours: int) -> RowTiles:
             (sizes, tiles * cells * c),
             (geometry.kernel[:-1], taps),
         )
-        nanoseconds = CPU.step * sum(n * steps(cells, sizes) for cells, n in counted)
+        made = sum(n * steps(cells, sizes, compiles=compiles) for cells, n in counted)
+        nanoseconds = CPU.step * made
         nanoseconds += COPIED_ROW * size * tiles * (cells * c + outputs * k)
         nanoseconds += size * tiles * count * (UNFOLDED * inner + products)
         return nanoseconds + EXPANDED * size * inner * columns
 
-    tile, sizes, least = _cheapest(problem, geometry.rank - 1, cost)
+    tile, sizes, least = _cheapest(problem, geometry.rank - 1, compiles, cost)
     return RowTiles(tile, sizes, neighbours, least)
 
 
@@ -170,28 +181,33 @@ def rows_are_cheaper(problem: Problem, operation: Operation, traits: Traits) -> 
     if traits.runs != "workers" or problem.geometry.rank == 1 or problem.groups > 1:
         return False
     worth = WORTH_ROWS_OF_BOTH if operation == "weight" else WORTH_ROWS
-    return cheapest_rows(problem).cost < worth * cheapest_tile(problem).cost
+    rows, tiles = cheapest_rows(problem, traits.compiles), cheapest_tile(problem, traits.compiles)
+    return rows.cost < worth * tiles.cost
 
 
-def _cheapest(problem: Problem, rank: int, cost: Callable[[Shape, Shape, int], float]) -> Tiles:
+def _cheapest(
+    problem: Problem, rank: int, compiles: bool, cost: Callable[[Shape, Shape, int], float]
+) -> Tiles:
     """The tiles along the first axes that cost the least."""
     geometry, images = problem.geometry, max(problem.images, 1)
     kernel = map(effective_kernel_size, geometry.kernel, geometry.dilation)
     axes = tuple(zip(geometry.output, geometry.stride, kernel, strict=True))[:rank]
     made = []
-    for choice in product(*(_tile_sizes(*axis) for axis in axes)):
+    for choice in product(*(_tile_sizes(*axis, compiles) for axis in axes)):
         tile, sizes = (tuple(axis) for axis in zip(*choice, strict=True))
         counts = (-(-outputs // m) for m, outputs in zip(tile, geometry.output, strict=False))
         made.append(Tiles(tile, sizes, float(cost(tile, sizes, images * prod(counts)))))
     return min(made, key=lambda tiles: tiles.cost)
 
 
-def _tile_sizes(outputs: int, stride: int, kernel: int) -> tuple[tuple[int, int], ...]:
+def _tile_sizes(
+    outputs: int, stride: int, kernel: int, compiles: bool
+) -> tuple[tuple[int, int], ...]:
     """Some numbers of outputs, to all of them, each with the transform size that holds it."""
     choices: list[tuple[int, int]] = []
     parts = 1
     while True:
-        size = _fast_size(stride * (-(-outputs // parts) - 1) + kernel)
+        size = _fast_size(stride * (-(-outputs // parts) - 1) + kernel, compiles)
         most = min((size - kernel) // stride + 1, outputs)
         m = -(-outputs // -(-outputs // most))  # no more than so many tiles need
         if choices and (m == choices[-1][0] or size > choices[-1][1]):
@@ -204,14 +220,15 @@ def _tile_sizes(outputs: int, stride: int, kernel: int) -> tuple[tuple[int, int]
 
 
 @cache
-def _fast_size(least: int) -> int:
-    """The next size without a prime factor above seven."""
+def _fast_size(least: int, compiles: bool) -> int:
+    """The next size without a prime factor above seven; for loops even, and none above five."""
     size = least
     while True:
+        by_loops = compiles and SHORT < size <= LONGEST_IN_LOOPS
         rest = size
-        for factor in (2, 3, 5, 7):
+        for factor in (2, 3, 5) if by_loops else (2, 3, 5, 7):
             while rest % factor == 0:
                 rest //= factor
-        if rest == 1:
+        if rest == 1 and not (by_loops and size % 2):
             return size
         size += 1

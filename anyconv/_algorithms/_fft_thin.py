@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._fft_long import LongFft
-from anyconv._algorithms._fft_sizes import CACHED_POINTS, steps, weight_transforms
+from anyconv._algorithms._fft_sizes import CACHED_POINTS, weight_transforms
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import add_at, in_order, multiply, pad_constant
@@ -72,7 +72,7 @@ class ThinFft(LongFft):
             (self.sizes, tiles * in_channels),
             (self.windows.kernel, lanes * weight_transforms(tiles, prod(self.sizes))),
         )
-        transforms = sum(n * steps(cells, self.sizes) for cells, n in counts)
+        transforms = sum(n * self._steps(cells) for cells, n in counts)
         elements = parts * tiles * (3 * lanes + 4 * (in_channels + out_channels))
         share = 1.3 if self.is_complex else 0.65
         return Cost(0, elements, 0, 15 + 15 * chunks, share * transforms)

@@ -1,7 +1,7 @@
 """Algorithms in compiled loops, which leave padding out: a slab is then a view, never a copy."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 from anyconv._algorithms._bilinear import Algorithm
 from anyconv._geometry import Pairs, Problem
@@ -17,9 +17,13 @@ class OnCells(Algorithm):
     The first window begins at `starts`, which is negative where it begins in padding.
     """
 
-    is_compiled: ClassVar[bool] = True
     starts: Shape = ()
     sizes: Shape = ()
+
+    @property
+    def is_compiled(self) -> bool:
+        """Each of them."""
+        return True
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Self
 
-from anyconv._algorithms._fft_sizes import cheapest_tile, is_short, products, steps
+from anyconv._algorithms._fft_axes import Cells, Transform
+from anyconv._algorithms._fft_sizes import SHORT, cheapest_tile, is_short, products, steps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
+from anyconv._namespace import has_compiled_transform
 from anyconv._traits import Traits
 from anyconv._typing import Shape
 
@@ -34,6 +36,7 @@ class Spectral(Tiled):
     name: ClassVar[str] = "fft"
     sizes: Shape
     is_complex: bool
+    compiles: bool
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -56,6 +59,22 @@ class Spectral(Tiled):
         """A frequency of a real array has two parts."""
         return self.points * (1 if self.is_complex else 2)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Where an axis is long."""
+        half = not self.is_complex
+        long = [size for size in self.sizes if size > SHORT]
+        return self.compiles and any(has_compiled_transform(size, half=half) for size in long)
+
+    def _steps(self, cells: Shape) -> float:
+        """What the transform of some cells of a tile takes."""
+        return steps(cells, self.sizes, compiles=self.compiles)
+
+    def _transform(self, first: int, cells: Cells) -> Transform:
+        """That transform, of the axes from `first` on."""
+        half = not self.is_complex
+        return Transform(first, cells, self.sizes, half=half, compiles=self.compiles)
+
 
 @dataclass(frozen=True)
 class Fft(Spectral):
@@ -70,10 +89,16 @@ class Fft(Spectral):
         """Tiles of the size that costs the least."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
-        tile, sizes, _ = cheapest_tile(problem)
-        is_spread = problem.groups == problem.in_channels
+        tile, sizes, _ = cheapest_tile(problem, traits.compiles)
         return cls(
-            windows, problem.groups, tile, sizes, traits.is_complex, is_spread, problem.is_thin
+            windows,
+            problem.groups,
+            tile,
+            sizes,
+            traits.is_complex,
+            traits.compiles,
+            is_spread=problem.groups == problem.in_channels,
+            is_thin=problem.is_thin,
         )
 
     @property
@@ -100,13 +125,15 @@ class Fft(Spectral):
         weights = in_channels * k
         # A complex product is four of real numbers; of those half the frequencies tell the rest.
         own, parts = (1.0 if self.is_complex else 4.0), self.point_elements
-        work = products if is_short(self.sizes) else steps
         counts = (
             (self.tile, tiles * out_channels),
             (self.sizes, tiles * in_channels),
             (self.windows.kernel, weights),
         )
-        transforms = sum(n * work(cells, self.sizes) for cells, n in counts)
+        if is_short(self.sizes):
+            transforms = float(sum(n * products(cells, self.sizes) for cells, n in counts))
+        else:
+            transforms = sum(n * self._steps(cells) for cells, n in counts)
         transforms *= 1.0 if self.is_complex else 0.5
         elements = 10 * parts * (tiles * (in_channels + out_channels) + weights)
         if self.is_elementwise:

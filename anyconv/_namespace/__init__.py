@@ -73,6 +73,13 @@ from anyconv._namespace._products import (
     multiply_by_factor,
     sum_of_products,
 )
+from anyconv._namespace._transforms import (
+    LONGEST_IN_LOOPS,
+    compiled_cells,
+    compiled_spectrum,
+    has_compiled_transform,
+    spectrum_of,
+)
 from anyconv._namespace._values import (
     adds_row_by_row,
     constant,
@@ -81,11 +88,11 @@ from anyconv._namespace._values import (
     keep_where,
     may_hold_nan,
     multiply,
-    spectrum_of,
 )
 
 __all__ = [
     "AxisLoop",
+    "LONGEST_IN_LOOPS",
     "MOST_AXES",
     "accumulator",
     "add_at",
@@ -98,6 +105,8 @@ __all__ = [
     "check_devices",
     "combine_at",
     "common_namespace",
+    "compiled_cells",
+    "compiled_spectrum",
     "complex_dtype",
     "complex_factor",
     "constant",
@@ -107,6 +116,7 @@ __all__ = [
     "dtype_of_name",
     "fold_windows",
     "goes_by_four",
+    "has_compiled_transform",
     "has_minimum_at",
     "has_out",
     "has_strided_views",

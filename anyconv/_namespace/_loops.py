@@ -14,7 +14,8 @@ In the loops a is a place in x, p one among the factors and j one in y; i goes a
 
 This module is imported where Numba can be; indices are unsigned, which spares Numba a look at
 their sign that keeps loops from vectors. All of it is one file, because what Numba keeps on disk is
-made anew when a loop's own file has changed, not when another has.
+made anew when a loop's own file has changed, not when another has. (`_fourier_loops` takes nothing
+from here but how to compile.)
 """
 
 from collections.abc import Callable

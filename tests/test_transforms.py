@@ -1,0 +1,173 @@
+"""Fourier transforms in compiled loops, against NumPy's own."""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+import anyconv
+import anyconv._namespace._compiled as compiled_mod
+from anyconv import conv_backward, conv_forward, plan_conv
+from anyconv._algorithms._fft_axes import Transform
+from anyconv._algorithms._fft_sizes import SHORT
+from anyconv._algorithms._fft_sizes import _fast_size as fast_size
+from anyconv._namespace import LONGEST_IN_LOOPS as LONGEST
+from anyconv._namespace import compiled_cells, compiled_spectrum, has_compiled_transform
+
+needs_numba = pytest.mark.skipif(
+    compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
+)
+
+# Every radix alone, twice and beside each other, and the longest.
+SIZES = (2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 20, 25, 30, 32, 50, 54, 60, 64, 72, 75, 80, 96, 100)
+SIZES += (108, 120, 125, 128, 144, 160, 180, 225, 240, 256, 288, 320, 500, 512, 810, 1000, LONGEST)
+# Lanes beside an axis: none, fewer and more than are taken at once, and whole blocks of them.
+BESIDE = ((), (5,), (16,), (3, 2), (37,))
+BOUNDS = {"float32": 4e-7, "float64": 1e-15}
+
+
+def spread(x, axis, size, step):
+    """X on each `step`-th cell of an axis, zeros elsewhere."""
+    room = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+    room[(*(slice(None),) * axis, slice(0, step * (x.shape[axis] - 1) + 1, step))] = x
+    return room
+
+
+def random(rng, shape, dtype, *, is_complex):
+    x = rng.standard_normal(shape)
+    return (x + 1j * rng.standard_normal(shape) if is_complex else x).astype(
+        np.result_type(dtype, np.complex64) if is_complex else dtype
+    )
+
+
+def close(found, wanted, dtype):
+    assert found.shape == wanted.shape
+    assert found.dtype == np.result_type(dtype, np.complex64 if wanted.dtype.kind == "c" else dtype)
+    assert np.max(np.abs(found - wanted)) <= BOUNDS[dtype] * max(1, np.max(np.abs(wanted)))
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("after", BESIDE)
+def test_transforms_and_inverses_are_numpys(half, after, dtype):
+    """Of all cells, of some of them, and of cells that lie apart."""
+    rng = np.random.default_rng(prod(after))
+    for size in (size * (1 + half) for size in SIZES):
+        assert has_compiled_transform(size, half=half)
+        for step in (1, 3):
+            most = (size - 1) // step + 1
+            for count in {1, max(most // 3, 1), most}:
+                cells = slice(0, step * (count - 1) + 1, step)
+                x = random(rng, (3, count, *after), dtype, is_complex=not half)
+                wide = spread(x, 1, size, step).astype(complex if not half else float)
+                forward = np.fft.rfft if half else np.fft.fft
+                wanted = forward(wide, axis=1, norm="ortho")
+                close(compiled_spectrum(x, 1, cells, size, half=half), wanted, dtype)
+                z = random(rng, wanted.shape, dtype, is_complex=True)
+                kept = z.copy()
+                inverse = np.fft.irfft if half else np.fft.ifft
+                wanted = inverse(z.astype(complex), n=size, axis=1, norm="ortho")[:, cells]
+                close(compiled_cells(z, 1, cells, size, half=half), wanted, dtype)
+                np.testing.assert_array_equal(z, kept)
+
+
+@needs_numba
+@pytest.mark.parametrize("half", [False, True])
+def test_no_lane_has_a_part_in_another(half):
+    """Of very unlike size, one of them not a number: each is as exact as if it were alone."""
+    rng = np.random.default_rng(0)
+    x = random(rng, (60, 20), "float32", is_complex=not half)
+    large = x * np.float32(10) ** np.arange(-30, 30, 3, dtype="float32")
+    large[7, 4] = np.nan
+    for axis in (0, 1):
+        a, b = (x, large) if axis == 0 else (x.T.copy(), large.T.copy())
+        found, alone = (
+            compiled_spectrum(array, axis, slice(0, 60, 1), 60, half=half) for array in (b, a)
+        )
+        found, alone = (array if axis == 0 else array.T for array in (found, alone))
+        assert np.all(np.isnan(found[:, 4]).any(axis=0))
+        scale = np.float32(10) ** np.arange(-30, 30, 3, dtype="float32")
+        others = [lane for lane in range(20) if lane != 4]
+        error = np.abs(found - alone * scale).max(axis=0) / np.abs(alone * scale).max(axis=0)
+        assert max(error[others]) <= 1e-6
+
+
+@needs_numba
+def test_arrays_that_do_not_lie_in_order():
+    rng = np.random.default_rng(0)
+    x = random(rng, (12, 40, 7), "float64", is_complex=True)
+    for view in (x[::2, :, ::-1], np.asfortranarray(x), x.transpose(2, 1, 0), x[:, ::-1]):
+        found = compiled_spectrum(view, 1, slice(0, 40, 1), 60, half=False)
+        wanted = np.fft.fft(spread(view, 1, 60, 1), axis=1, norm="ortho")
+        close(found, wanted, "float64")
+
+
+def test_which_sizes_there_are_loops_for():
+    assert not has_compiled_transform(49, half=False)
+    assert has_compiled_transform(45, half=False)
+    assert not has_compiled_transform(45, half=True)
+    assert not has_compiled_transform(14, half=True)
+    assert not has_compiled_transform(2 * LONGEST, half=False)
+    assert has_compiled_transform(2 * LONGEST, half=True)
+    assert not has_compiled_transform(4 * LONGEST, half=True)
+
+
+def test_tiles_are_of_sizes_that_there_are_loops_for():
+    for least in range(SHORT + 1, LONGEST + 1):
+        size = fast_size(least, compiles=True)
+        assert least <= size <= 1.13 * least
+        assert has_compiled_transform(size, half=True)
+
+
+@needs_numba
+@pytest.mark.parametrize("half", [False, True])
+def test_axes_are_transformed_each_in_its_way(np_backend, half):
+    """By roots of unity, in loops and by NumPy: what NumPy makes of all three."""
+    xp, rng = np_backend.namespace, np.random.default_rng(0)
+    cells = (slice(0, 3, 1), slice(0, 50, 1), slice(0, 97, 2))
+    sizes, shape = (60, 98, 120), (2, 3, 50, 49)
+    made = Transform(1, cells, sizes, half=half, compiles=True)
+    assert made._ways == ("roots", "library", "loops")
+    x = random(rng, shape, "float64", is_complex=not half)
+    wide = np.zeros((2, *sizes), x.dtype)
+    wide[(slice(None), *cells)] = x
+    forward = np.fft.rfftn if half else np.fft.fftn
+    wanted = forward(wide, axes=(1, 2, 3), norm="ortho")
+    close(made.spectrum(x, xp=xp), wanted, "float64")
+    inverse = np.fft.irfftn if half else np.fft.ifftn
+    z = forward(rng.standard_normal((2, *sizes)), axes=(1, 2, 3), norm="ortho")
+    wanted = inverse(z, s=sizes, axes=(1, 2, 3), norm="ortho")[(slice(None), *cells)]
+    close(made.inverse(z, xp=xp), wanted, "float64")
+
+
+LARGE = {
+    "groups": ((2, 120, 100, 4), (9, 9, 1, 4), {"groups": 4, "padding": 4}),
+    "one channel": ((1, 150, 130, 1), (30, 30, 1, 3), {}),
+    "strided": ((1, 120, 160, 2), (21, 21, 1, 2), {"groups": 2, "stride": 2}),
+    "dilated": ((1, 130, 130, 1), (9, 9, 1, 2), {"dilation": 5}),
+    "one axis": ((2, 900, 2), (100, 1, 2), {"groups": 2}),
+    "volume": ((1, 50, 40, 60, 1), (12, 13, 14, 1, 1), {}),
+}
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("case", LARGE)
+def test_convolutions_in_loops_are_those_without(case, dtype):
+    """And the plan says in what they are done."""
+    shape, kernel, options = LARGE[case]
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-4, 5, size).astype(dtype) for size in (shape, kernel))
+    if dtype == "complex128":
+        x, w = x * (1 + 2j), w * (2 - 1j)
+    results = []
+    for compiled in (False, True):
+        with anyconv.options(compiled=compiled):
+            plan = plan_conv(shape, kernel, dtype=dtype, algorithm="fft", **options)
+            assert ("in compiled loops" in str(plan)) == compiled
+            y = conv_forward(x, w, algorithm="fft", **options)
+            dy = np.round(y / 7)
+            results.append((y, *conv_backward(dy, x, w, algorithm="fft", **options)))
+    for mine, other in zip(*results, strict=True):
+        assert np.max(np.abs(mine - other)) <= 1e-12 * np.max(np.abs(other))
