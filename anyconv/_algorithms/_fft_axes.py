@@ -6,7 +6,7 @@ frequencies tell the others.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import Literal
 
@@ -89,14 +89,19 @@ class Transform:
     @cached_property
     def _ways(self) -> tuple[Way, ...]:
         """How each axis is best transformed."""
-        return tuple(self._way(*self._axis(place)[1:]) for place in range(len(self.cells)))
+        axes = (self._axis(place) for place in range(len(self.cells)))
+        return tuple(
+            _way(_count(cells, size), size, half, self.compiles) for _, cells, size, half in axes
+        )
 
-    def _way(self, cells: slice, size: int, half: bool) -> Way:
-        if has_few(_count(cells, size), size, compiles=self.compiles):
-            return "roots"
-        if self.compiles and has_compiled_transform(size, half=half):
-            return "loops"
-        return "library"
+
+@cache
+def _way(count: int, size: int, half: bool, compiles: bool) -> Way:
+    if has_few(count, size, compiles=compiles):
+        return "roots"
+    if compiles and has_compiled_transform(size, half=half):
+        return "loops"
+    return "library"
 
 
 def _count(cells: slice, size: int) -> int:

@@ -59,10 +59,9 @@ def _transformed(
     """A new array with `count` elements along the axis."""
     import numpy
 
-    real = a.real.dtype
-    kind = real if half and inverse else numpy.result_type(real, numpy.complex64)
+    real, other = _dtypes(a.dtype)
     before, after = a.shape[:axis], a.shape[axis + 1 :]
-    y = numpy.empty((*before, count, *after), dtype=kind)
+    y = numpy.empty((*before, count, *after), dtype=real if half and inverse else other)
     outer, lanes = prod(before), prod(after)
     by_rows = lanes == 1
     if by_rows:
@@ -75,6 +74,14 @@ def _transformed(
         y.reshape(-1), x, outer, lanes, held, cells.step, n, half, by_rows, inverse, *table
     )
     return y
+
+
+@cache
+def _dtypes(dtype: Any) -> tuple[Any, Any]:
+    """The real and the complex dtype of a precision."""
+    import numpy
+
+    return numpy.empty(0, dtype).real.dtype, numpy.result_type(dtype, numpy.complex64)
 
 
 def _radices(n: int) -> tuple[list[int], bool]:
