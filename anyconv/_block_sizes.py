@@ -163,7 +163,7 @@ def _size_passing_blocks(
             count = count_blocks(problem, template, images)
             rows = images * prod(box)
             is_sum = operation == "weight" and not isinstance(template, Tiled)
-            exact = not is_sum or rows <= MOST_SUMMED_ROWS * template.sums_apart
+            exact = not is_sum or template.longest_sum(rows, problem, traits) <= MOST_SUMMED_ROWS
             fits = template.fits_cache(images, block, fixed) and exact
             if _is_small(template, images) or (fits and count * parts >= workers):
                 break

@@ -98,10 +98,9 @@ class Algorithm(ABC):
         """Whether loops are compiled for it."""
         return False
 
-    @property
-    def sums_apart(self) -> int:
-        """The sums among which the weight gradient's rows are dealt, which are added last."""
-        return 1
+    def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
+        """The rows of the weight gradient that are added one after the other, of so many."""
+        return rows
 
     def fits_cache(self, images: int, block: int, weights: int) -> bool:
         """Whether a cache holds a block of so many bytes, by which those of all weights pass."""

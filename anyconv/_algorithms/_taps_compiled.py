@@ -12,6 +12,7 @@ from typing import ClassVar
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._costs import Cost
+from anyconv._geometry import Problem
 from anyconv._namespace import (
     add_products,
     add_products_data,
@@ -21,6 +22,7 @@ from anyconv._namespace import (
     outputs_together,
     repeated_factors,
 )
+from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace
 
 
@@ -75,10 +77,9 @@ class CompiledTaps(OnCells, FusedTaps):
         """The same, added to these cells."""
         add_products_data(dx, dy, weights[0], self.axes)
 
-    @property
-    def sums_apart(self) -> int:
+    def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
         """One for each output of a row that is taken at once, to which four are added together."""
-        return 4 * self._sums
+        return -(-rows // (4 * self._sums))
 
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the factors' gradient, `(taps, together * g)`."""

@@ -49,6 +49,7 @@ from anyconv._namespace._kinds import (
     library_name,
     runs_on_gpu,
 )
+from anyconv._namespace._pieces import inner_pieces_of
 from anyconv._namespace._places import (
     add_at,
     add_at_positions,
@@ -123,6 +124,7 @@ __all__ = [
     "has_sums_of_products",
     "highest",
     "in_order",
+    "inner_pieces_of",
     "index_dtype",
     "is_gpu",
     "is_kind",

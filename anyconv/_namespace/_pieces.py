@@ -6,6 +6,10 @@ vectors of 512 bits spare them where a product has few enough multiply-adds, so 
 into a stack of such pieces, all of them views and the stack one call:
 
     (..., M, K) @ (..., K, N) = (..., M/m, 1, m, K) @ (..., 1, N/n, K, n)
+
+or, where the left matrix is turned round and long, as that of a weight's gradient is,
+
+    (..., M, K) @ (..., K, N) = sum of (..., K/k, M, k) @ (..., K/k, k, N)
 """
 
 from collections.abc import Iterator
@@ -21,6 +25,8 @@ MOST_UNPACKED = 1_000_000
 ROWS, COLUMNS, MOST_COLUMNS = 16, 64, 96
 # With sides longer than this the packed kernel reads often enough what it packs.
 LONGEST_INNER, THIN = 320, 128
+# The elements of a product that is worth adding up of pieces.
+FEWEST_SUMS, MOST_SUMS = 2**8, 3 * 2**12
 
 
 class Pieces(NamedTuple):
@@ -41,6 +47,29 @@ def pieces_of(rows: int, inner: int, columns: int) -> Pieces | None:
     most = MOST_UNPACKED // (inner * n)
     even = -(-rows // -(-rows // most))
     return Pieces(min(-(-even // ROWS), most // ROWS) * ROWS, n)
+
+
+@lru_cache(maxsize=4096)
+def inner_pieces_of(rows: int, inner: int, columns: int) -> int | None:
+    """The inner side of pieces that are added up; None if a product is better left whole."""
+    if rows * inner * columns <= MOST_UNPACKED or not has_wide_kernels():
+        return None
+    if not FEWEST_SUMS <= rows * columns <= MOST_SUMS:
+        return None
+    count = -(-inner // (MOST_UNPACKED // (rows * columns)))
+    return -(-inner // count)
+
+
+def add_up_pieces(a: Array, b: Array, piece: int, *, xp: Namespace) -> Array:
+    """The same product as the sum of pieces, of a matrix with contiguous columns."""
+    batch, inner = a.shape[:-2], a.shape[-1]
+    total = None
+    for part, k in _stacks(inner, piece):
+        left = xp.reshape(a.mT[..., part, :], (*batch, -1, k, a.shape[-2]))
+        right = xp.reshape(b[..., part, :], (*batch, -1, k, b.shape[-1]))
+        y = xp.sum(xp.matmul(left.mT, right), axis=-3)
+        total = y if total is None else xp.add(total, y, out=total)
+    return total
 
 
 def multiply_in_pieces(

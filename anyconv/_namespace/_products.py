@@ -9,6 +9,8 @@ from anyconv._namespace._kinds import accumulator, is_cupy, is_kind, is_numpy
 from anyconv._namespace._pieces import (
     MOST_UNPACKED,
     THIN,
+    add_up_pieces,
+    inner_pieces_of,
     multiply_in_pieces,
     pieces_of,
 )
@@ -56,10 +58,15 @@ def _in_pieces(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array
     is_small = rows * inner * columns <= MOST_UNPACKED
     if is_small or a.dtype.kind != "f" or a.shape[:-2] != b.shape[:-2]:
         return xp.matmul(a, b, out=out)
-    pieces = pieces_of(rows, inner, columns)
-    if pieces is None or any(m.strides[-1] != m.dtype.itemsize for m in (a, b)):
-        return xp.matmul(a, b, out=out)
-    return multiply_in_pieces(a, b, pieces, out=out, xp=xp)
+    if b.strides[-1] == b.itemsize == a.strides[-1]:
+        pieces = pieces_of(rows, inner, columns)
+        if pieces is not None:
+            return multiply_in_pieces(a, b, pieces, out=out, xp=xp)
+    elif b.strides[-1] == b.itemsize == a.strides[-2] and out is None:
+        piece = inner_pieces_of(rows, inner, columns)
+        if piece is not None:
+            return add_up_pieces(a, b, piece, xp=xp)
+    return xp.matmul(a, b, out=out)
 
 
 def is_worth_turning(b: Array, rows: int, inner: int, columns: int, *, xp: Namespace) -> bool:
