@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from anyconv._algorithms import OWN_CACHE, Algorithm, ThinFft, Tiled
 from anyconv._geometry import Problem
+from anyconv._namespace import SUMS_AT_ONCE
 from anyconv._options import Options
 from anyconv._traits import Traits
 from anyconv._typing import Operation, Shape
@@ -212,6 +213,8 @@ def _workspace(
     if operation == "weight":  # each worker has a sum and a term to be added
         shared += 2 * weights * workers
         block += outputs * (1 + traits.is_complex)
+        if template.piece(images * prod(template.windows.output), problem, traits):
+            block += SUMS_AT_ONCE + weights
     if operation == "input" and traits.product_bytes != traits.element_bytes:
         shared += problem.images * prod(problem.geometry.input) * problem.in_channels
     return block * traits.product_bytes, shared * traits.product_bytes

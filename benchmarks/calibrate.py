@@ -22,7 +22,8 @@ from _common import finish, measure, parser, threads
 from _peaks import copy_bandwidth, product_rate
 from _tables import seconds, show
 
-from anyconv._algorithms._fft_sizes import steps
+from anyconv._algorithms._fft_sizes import Kind, steps
+from anyconv._namespace import compiled_spectrum, why_no_compiled_loops
 
 # rows, inner size, columns: outputs x (taps * channels in) x channels out of common layers
 PRODUCTS = (
@@ -120,9 +121,18 @@ def transforms(backend: Backend, dtype: str, repeat: int, few: slice) -> list[di
         taken = _seconds(
             backend, lambda x: backend.xp.fft.rfftn(x, axes=(1, 2), norm="ortho"), (x,), repeat
         )
-        rate = count * steps((size, size), (size, size)) / 2 / taken
+        done = count * steps((size, size), (size, size), Kind(is_complex=False, compiles=False)) / 2
         what = f"{count} of {size}x{size}"
-        rows.append({"what": what, "kind": "transform", "rate": float(rate)})
+        rows.append({"what": what, "kind": "transform", "rate": float(done / taken)})
+        if backend.name != "numpy" or why_no_compiled_loops() is not None:
+            continue
+
+        def in_loops(x: Array, cells: slice = slice(0, size, 1), size: int = size) -> Array:
+            x = compiled_spectrum(x, 2, cells, size, half=True)
+            return compiled_spectrum(x, 1, cells, size, half=False)
+
+        row = {"what": f"{what} in loops", "kind": "transform in loops"}
+        rows.append(row | {"rate": float(done / _seconds(backend, in_loops, (x,), repeat))})
     return rows
 
 
@@ -233,7 +243,8 @@ def _rate(row: dict[str, Any]) -> str:
     if "seconds" in row:
         return seconds(row["seconds"])
     units = dict.fromkeys(("product", "batched product", "thin"), "G multiply-adds/s")
-    unit = units.get(row["kind"], "G steps/s" if row["kind"] == "transform" else "GB/s")
+    units |= dict.fromkeys(("transform", "transform in loops"), "G steps/s")
+    unit = units.get(row["kind"], "GB/s")
     return f"{row['rate'] / 1e9:.2f} {unit}"
 
 

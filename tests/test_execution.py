@@ -247,7 +247,7 @@ def half_products(monkeypatch):
         ("forward", "taps", 2, False),  # whose products are added
         ("forward", "winograd", 2, False),  # whose transforms would be rounded
         ("weight", "gemm", 2, True),
-        ("weight", "gemm", 64, False),  # a sum of several blocks' shares
+        ("weight", "gemm", 640, False),  # a sum of several blocks' shares
     ],
 )
 def test_half_precision_is_multiplied_as_it_is_where_a_product_alone_sums_it(

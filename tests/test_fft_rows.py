@@ -120,8 +120,8 @@ def test_all_three_convolutions(xp, by_rows, case, dtype):
 def test_any_neighbours_have_one_window(np_backend, by_rows, monkeypatch, stride, count):
     """However many a cost would have chosen, and rows that they do not divide."""
 
-    def made(problem, compiles):
-        return rows_of(problem, count, compiles)
+    def made(problem, kind):
+        return rows_of(problem, count, kind)
 
     monkeypatch.setattr(rows_mod, "cheapest_rows", made)
     rng = np.random.default_rng(0)

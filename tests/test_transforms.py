@@ -9,7 +9,7 @@ import anyconv
 import anyconv._namespace._compiled as compiled_mod
 from anyconv import conv_backward, conv_forward, plan_conv
 from anyconv._algorithms._fft_axes import Transform
-from anyconv._algorithms._fft_sizes import SHORT
+from anyconv._algorithms._fft_sizes import SHORT, Kind
 from anyconv._algorithms._fft_sizes import _fast_size as fast_size
 from anyconv._namespace import LONGEST_IN_LOOPS as LONGEST
 from anyconv._namespace import compiled_cells, compiled_spectrum, has_compiled_transform
@@ -114,10 +114,11 @@ def test_which_sizes_there_are_loops_for():
 
 
 def test_tiles_are_of_sizes_that_there_are_loops_for():
-    for least in range(SHORT + 1, LONGEST + 1):
-        size = fast_size(least, compiles=True)
-        assert least <= size <= 1.13 * least
-        assert has_compiled_transform(size, half=True)
+    for short, most in ((0, 2), (SHORT, 1.13)):
+        for least in range(short + 1, LONGEST + 1):
+            size = fast_size(least, True, short)
+            assert least <= size <= most * least
+            assert has_compiled_transform(size, half=True)
 
 
 @needs_numba
@@ -127,7 +128,7 @@ def test_axes_are_transformed_each_in_its_way(np_backend, half):
     xp, rng = np_backend.namespace, np.random.default_rng(0)
     cells = (slice(0, 3, 1), slice(0, 50, 1), slice(0, 97, 2))
     sizes, shape = (60, 98, 120), (2, 3, 50, 49)
-    made = Transform(1, cells, sizes, half=half, compiles=True)
+    made = Transform(1, cells, sizes, Kind(is_complex=not half, compiles=True))
     assert made._ways == ("roots", "library", "loops")
     x = random(rng, shape, "float64", is_complex=not half)
     wide = np.zeros((2, *sizes), x.dtype)

@@ -4,7 +4,7 @@ from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm
 from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_rows import RowFft
 from anyconv._algorithms._fft_short import ShortFft
-from anyconv._algorithms._fft_sizes import cheapest_tile, is_short, rows_are_cheaper
+from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, rows_are_cheaper
 from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._taps_compiled import CompiledTaps
@@ -48,7 +48,7 @@ def algorithm_named(
         # Rows are folded back in many small calls, for which workers contend.
         if operation != "input" and rows_are_cheaper(problem, operation, traits):
             return RowFft
-        if is_short(cheapest_tile(problem, traits.compiles).sizes):
+        if is_short(cheapest_tile(problem, Kind.of(traits)).sizes):
             return ShortFft
         return ThinFft if problem.is_thin else LongFft
     return _BY_NAME[name]

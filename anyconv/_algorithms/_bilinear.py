@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem, Windows
-from anyconv._namespace import has_out, in_order, is_worth_turning, matmul
+from anyconv._namespace import has_out, in_order, inner_pieces_of, is_worth_turning, matmul
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 
@@ -98,9 +98,20 @@ class Algorithm(ABC):
         """Whether loops are compiled for it."""
         return False
 
+    def product_columns(self, in_channels: int) -> int:
+        """The columns of the data in one product."""
+        return in_channels // self.groups
+
+    def piece(self, rows: int, problem: Problem, traits: Traits) -> int | None:
+        """The rows of each piece of which the weight gradient's product is added up, if it is."""
+        if traits.runs != "workers" or traits.is_complex or self.groups > 1:
+            return None
+        columns = self.product_columns(problem.in_channels)
+        return inner_pieces_of(columns, rows, problem.out_channels)
+
     def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
         """The rows of the weight gradient that are added one after the other, of so many."""
-        return rows
+        return self.piece(rows, problem, traits) or rows
 
     def fits_cache(self, images: int, block: int, weights: int) -> bool:
         """Whether a cache holds a block of so many bytes, by which those of all weights pass."""

@@ -11,7 +11,7 @@ from math import prod
 from typing import Literal
 
 from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
-from anyconv._algorithms._fft_sizes import has_few
+from anyconv._algorithms._fft_sizes import Kind, has_few
 from anyconv._namespace import (
     compiled_cells,
     compiled_spectrum,
@@ -37,15 +37,14 @@ class Transform:
     first: int
     cells: Cells
     sizes: Shape
-    half: bool
-    compiles: bool
+    kind: Kind
 
     def spectrum(self, a: Array, *, xp: Namespace) -> Array:
         """The frequencies of some cells."""
         rank = len(self.cells)
         if all(way == "library" for way in self._ways):
             a = _spread(a, self.first, self.cells, self.sizes, xp=xp)
-            return spectrum_of(a, self._axes, half=self.half, xp=xp)
+            return spectrum_of(a, self._axes, half=not self.kind.is_complex, xp=xp)
         for place in range(rank - 1, -1, -1):
             axis, cells, size, half = self._axis(place)
             if self._ways[place] == "roots":
@@ -61,7 +60,7 @@ class Transform:
         """The cells again, of their frequencies."""
         kept = prod(_count(*axis) for axis in zip(self.cells, self.sizes, strict=True))
         if "loops" not in self._ways and kept >= FEW * prod(self.sizes):
-            inverse = xp.fft.irfftn if self.half else xp.fft.ifftn
+            inverse = xp.fft.ifftn if self.kind.is_complex else xp.fft.irfftn
             a = inverse(a, s=self.sizes, axes=self._axes, norm="ortho")
             return a[(*(slice(None),) * self.first, *self.cells, ...)]
         for place in range(len(self.cells)):  # and what is not wanted is not taken along
@@ -83,7 +82,7 @@ class Transform:
 
     def _axis(self, place: int) -> tuple[int, slice, int, bool]:
         """One axis, its cells, its size, and whether half of its frequencies tell the others."""
-        half = self.half and place == len(self.cells) - 1
+        half = not self.kind.is_complex and place == len(self.cells) - 1
         return self.first + place, self.cells[place], self.sizes[place], half
 
     @cached_property
@@ -91,15 +90,15 @@ class Transform:
         """How each axis is best transformed."""
         axes = (self._axis(place) for place in range(len(self.cells)))
         return tuple(
-            _way(_count(cells, size), size, half, self.compiles) for _, cells, size, half in axes
+            _way(_count(cells, size), size, half, self.kind) for _, cells, size, half in axes
         )
 
 
 @cache
-def _way(count: int, size: int, half: bool, compiles: bool) -> Way:
-    if has_few(count, size, compiles=compiles):
+def _way(count: int, size: int, half: bool, kind: Kind) -> Way:
+    if has_few(count, size, kind):
         return "roots"
-    if compiles and has_compiled_transform(size, half=half):
+    if kind.compiles and has_compiled_transform(size, half=half):
         return "loops"
     return "library"
 

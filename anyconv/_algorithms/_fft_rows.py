@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import OWN_CACHE, conjugate
 from anyconv._algorithms._fft_axes import Cells
-from anyconv._algorithms._fft_sizes import cheapest_rows, joined_windows
+from anyconv._algorithms._fft_sizes import Kind, cheapest_rows, joined_windows
 from anyconv._algorithms.fft import Spectral
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
@@ -48,11 +48,10 @@ class RowFft(Spectral):
         """Tiles of whole rows, as many rows as cost the least."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
-        tile, sizes, neighbours, _ = cheapest_rows(problem, traits.compiles)
+        kind = Kind.of(traits)
+        tile, sizes, neighbours, _ = cheapest_rows(problem, kind)
         tile = (*tile, _whole(box[-1], neighbours))
-        return cls(
-            windows, problem.groups, tile, sizes, traits.is_complex, traits.compiles, neighbours
-        )
+        return cls(windows, problem.groups, tile, sizes, kind, neighbours)
 
     def resized(self, output: Shape) -> Self:
         """The same algorithm for other windows; a tile's rows are as long as all are."""
@@ -104,7 +103,7 @@ class RowFft(Spectral):
             (self.windows.kernel[:-1], self.windows.kernel[-1] * c * out_channels),
         )
         transforms = sum(n * self._steps(cells) for cells, n in counts)
-        if not self.compiles:
+        if not self.kind.compiles:
             transforms *= STRIDED if self.is_complex else STRIDED_REAL
         unfolded = tiles * windows * row.taps * c
         efficiency = product_efficiency(windows, 2 * row.taps * c, 2 * columns)

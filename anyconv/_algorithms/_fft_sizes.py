@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import product
 from math import log2, prod
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from anyconv._costs import CPU, product_efficiency
 from anyconv._geometry import Problem, Windows, effective_kernel_size
@@ -17,8 +17,8 @@ SHORT = 48
 # What an element's transform takes however short it is, in steps, and a product with roots of unity
 # however few the cells.
 FIRST_STEPS, FIRST_OF_ROOTS = 8.0, 4.0
-# The part of a library's time that compiled loops take.
-COMPILED = 0.5
+# The part of a library's time that compiled loops take, of complex and of real arrays.
+COMPILED, COMPILED_REAL = 0.5, 0.75
 # The points of the lanes of thin problems that a core's cache holds at once.
 CACHED_POINTS = 2**17
 # What a frequency of one tile and channel takes besides, in nanoseconds: copies to and fro.
@@ -40,6 +40,25 @@ NEIGHBOURS = (1, 2, 4, 8)
 ELEMENTWISE = 0.5
 
 
+class Kind(NamedTuple):
+    """What is transformed, and whether compiled loops may do it."""
+
+    is_complex: bool
+    compiles: bool
+
+    @classmethod
+    def of(cls, traits: Traits) -> Self:
+        """That of some arrays."""
+        return cls(traits.is_complex, traits.compiles)
+
+    @property
+    def part(self) -> float:
+        """The part of a library's time that a transform takes."""
+        if not self.compiles:
+            return 1.0
+        return COMPILED if self.is_complex else COMPILED_REAL
+
+
 def is_short(sizes: Shape) -> bool:
     """Whether the transform is a matrix product."""
     return max(sizes) <= SHORT
@@ -51,27 +70,27 @@ def products(cells: Shape, sizes: Shape) -> int:
     return sum(lines * c * size for lines, c, size in axes)
 
 
-def steps(cells: Shape, sizes: Shape, *, compiles: bool = False) -> float:
+def steps(cells: Shape, sizes: Shape, kind: Kind) -> float:
     """The steps of the same axis by axis, by the library's transform unless `has_few` cells.
 
     For each element of a transform its logarithm, and some for going to and fro, so that of sizes
     between 48 and 500 all take about the same.
     """
     axes = zip(_lines(cells, sizes), cells, sizes, strict=True)
-    return sum(lines * size * min(*_steps(c, size, compiles)) for lines, c, size in axes)
+    return sum(lines * size * min(*_steps(c, size, kind)) for lines, c, size in axes)
 
 
-def has_few(cells: int, size: int, *, compiles: bool) -> bool:
+def has_few(cells: int, size: int, kind: Kind) -> bool:
     """Whether a product with roots of unity takes less than an axis' transform."""
-    product, transform = _steps(cells, size, compiles)
+    product, transform = _steps(cells, size, kind)
     return product < transform
 
 
-def _steps(cells: int, size: int, compiles: bool) -> tuple[float, float]:
+def _steps(cells: int, size: int, kind: Kind) -> tuple[float, float]:
     """What each element of an axis takes as a product, and as one of the transform."""
     transform = FIRST_STEPS + log2(size)
-    if compiles and size <= LONGEST_IN_LOOPS:
-        transform *= COMPILED
+    if size <= LONGEST_IN_LOOPS:
+        transform *= kind.part
     return FIRST_OF_ROOTS + cells * 4 * CPU.multiply / CPU.step, transform
 
 
@@ -95,8 +114,8 @@ class Tiles(NamedTuple):
 
 
 @cache
-def cheapest_tile(problem: Problem, compiles: bool) -> Tiles:
-    """The tiles and transforms of all axes that cost the least, by a library or in compiled loops.
+def cheapest_tile(problem: Problem, kind: Kind) -> Tiles:
+    """The tiles and transforms of all axes that cost the least.
 
     Counted in nanoseconds of a processor, for complex arrays; for real ones all is half of it.
     """
@@ -112,7 +131,7 @@ def cheapest_tile(problem: Problem, compiles: bool) -> Tiles:
         if is_short(sizes):
             nanoseconds = 4 * CPU.multiply * sum(n * products(c, sizes) for c, n in counted)
         else:
-            made = sum(n * steps(c, sizes, compiles=compiles) for c, n in counted)
+            made = sum(n * steps(c, sizes, kind) for c, n in counted)
             nanoseconds = CPU.step * made
         points = size * tiles
         nanoseconds += COPIED * points * (c + k)
@@ -121,7 +140,7 @@ def cheapest_tile(problem: Problem, compiles: bool) -> Tiles:
         passes = max(points * (c + k) / POINTS_AT_ONCE, 1)
         return nanoseconds + (4 * CPU.multiply * points + PASSED * size * passes) * weights
 
-    return _cheapest(problem, geometry.rank, compiles, cost)
+    return _cheapest(problem, geometry.rank, kind.compiles, SHORT, cost)
 
 
 class RowTiles(NamedTuple):
@@ -134,15 +153,15 @@ class RowTiles(NamedTuple):
 
 
 @cache
-def cheapest_rows(problem: Problem, compiles: bool) -> RowTiles:
+def cheapest_rows(problem: Problem, kind: Kind) -> RowTiles:
     """The same for transforms of all axes but the last, along which windows are unfolded."""
     dilation, outputs = problem.geometry.dilation[-1], problem.geometry.output[-1]
     most = 1 if dilation > 1 else outputs
-    made = [_rows_of(problem, count, compiles) for count in NEIGHBOURS if count <= most]
+    made = [_rows_of(problem, count, kind) for count in NEIGHBOURS if count <= most]
     return min(made, key=lambda rows: rows.cost)
 
 
-def _rows_of(problem: Problem, neighbours: int, compiles: bool) -> RowTiles:
+def _rows_of(problem: Problem, neighbours: int, kind: Kind) -> RowTiles:
     geometry, c, k = problem.geometry, problem.in_channels, problem.out_channels
     windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, geometry.output)
     outputs = -(-geometry.output[-1] // neighbours) * neighbours
@@ -159,13 +178,13 @@ def _rows_of(problem: Problem, neighbours: int, compiles: bool) -> RowTiles:
             (sizes, tiles * cells * c),
             (geometry.kernel[:-1], taps),
         )
-        made = sum(n * steps(cells, sizes, compiles=compiles) for cells, n in counted)
+        made = sum(n * steps(cells, sizes, kind) for cells, n in counted)
         nanoseconds = CPU.step * made
         nanoseconds += COPIED_ROW * size * tiles * (cells * c + outputs * k)
         nanoseconds += size * tiles * count * (UNFOLDED * inner + products)
         return nanoseconds + EXPANDED * size * inner * columns
 
-    tile, sizes, least = _cheapest(problem, geometry.rank - 1, compiles, cost)
+    tile, sizes, least = _cheapest(problem, geometry.rank - 1, kind.compiles, 0, cost)
     return RowTiles(tile, sizes, neighbours, least)
 
 
@@ -181,19 +200,23 @@ def rows_are_cheaper(problem: Problem, operation: Operation, traits: Traits) -> 
     if traits.runs != "workers" or problem.geometry.rank == 1 or problem.groups > 1:
         return False
     worth = WORTH_ROWS_OF_BOTH if operation == "weight" else WORTH_ROWS
-    rows, tiles = cheapest_rows(problem, traits.compiles), cheapest_tile(problem, traits.compiles)
-    return rows.cost < worth * tiles.cost
+    kind = Kind.of(traits)
+    return cheapest_rows(problem, kind).cost < worth * cheapest_tile(problem, kind).cost
 
 
 def _cheapest(
-    problem: Problem, rank: int, compiles: bool, cost: Callable[[Shape, Shape, int], float]
+    problem: Problem,
+    rank: int,
+    compiles: bool,
+    short: int,
+    cost: Callable[[Shape, Shape, int], float],
 ) -> Tiles:
-    """The tiles along the first axes that cost the least."""
+    """The tiles along the first axes that cost the least; loops are for those longer than short."""
     geometry, images = problem.geometry, max(problem.images, 1)
     kernel = map(effective_kernel_size, geometry.kernel, geometry.dilation)
     axes = tuple(zip(geometry.output, geometry.stride, kernel, strict=True))[:rank]
     made = []
-    for choice in product(*(_tile_sizes(*axis, compiles) for axis in axes)):
+    for choice in product(*(_tile_sizes(*axis, compiles, short) for axis in axes)):
         tile, sizes = (tuple(axis) for axis in zip(*choice, strict=True))
         counts = (-(-outputs // m) for m, outputs in zip(tile, geometry.output, strict=False))
         made.append(Tiles(tile, sizes, float(cost(tile, sizes, images * prod(counts)))))
@@ -201,13 +224,13 @@ def _cheapest(
 
 
 def _tile_sizes(
-    outputs: int, stride: int, kernel: int, compiles: bool
+    outputs: int, stride: int, kernel: int, compiles: bool, short: int
 ) -> tuple[tuple[int, int], ...]:
     """Some numbers of outputs, to all of them, each with the transform size that holds it."""
     choices: list[tuple[int, int]] = []
     parts = 1
     while True:
-        size = _fast_size(stride * (-(-outputs // parts) - 1) + kernel, compiles)
+        size = _fast_size(stride * (-(-outputs // parts) - 1) + kernel, compiles, short)
         most = min((size - kernel) // stride + 1, outputs)
         m = -(-outputs // -(-outputs // most))  # no more than so many tiles need
         if choices and (m == choices[-1][0] or size > choices[-1][1]):
@@ -220,11 +243,11 @@ def _tile_sizes(
 
 
 @cache
-def _fast_size(least: int, compiles: bool) -> int:
+def _fast_size(least: int, compiles: bool, short: int) -> int:
     """The next size without a prime factor above seven; for loops even, and none above five."""
     size = least
     while True:
-        by_loops = compiles and SHORT < size <= LONGEST_IN_LOOPS
+        by_loops = compiles and short < size <= LONGEST_IN_LOOPS
         rest = size
         for factor in (2, 3, 5) if by_loops else (2, 3, 5, 7):
             while rest % factor == 0:

@@ -16,8 +16,9 @@ from math import prod
 
 from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm, fold_cost
 from anyconv._costs import Cost
-from anyconv._geometry import Windows
+from anyconv._geometry import Problem, Windows
 from anyconv._namespace import pad_constant
+from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
 from anyconv._windows import fold, unfold
 
@@ -52,6 +53,10 @@ class Tiled(Algorithm):
     def is_elementwise(self) -> bool:
         """Whether points are multiplied one by one, and few rows are as good as many."""
         return False
+
+    def piece(self, rows: int, problem: Problem, traits: Traits) -> int | None:
+        """The products of points are whole."""
+        return None
 
     @property
     def fewest_rows(self) -> int:

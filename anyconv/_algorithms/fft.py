@@ -17,7 +17,7 @@ from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._fft_axes import Cells, Transform
-from anyconv._algorithms._fft_sizes import SHORT, cheapest_tile, is_short, products, steps
+from anyconv._algorithms._fft_sizes import SHORT, Kind, cheapest_tile, is_short, products, steps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
@@ -35,13 +35,17 @@ class Spectral(Tiled):
 
     name: ClassVar[str] = "fft"
     sizes: Shape
-    is_complex: bool
-    compiles: bool
+    kind: Kind
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
         """Nothing is refused."""
         return None
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the arrays are."""
+        return self.kind.is_complex
 
     @property
     def frequencies(self) -> Shape:
@@ -64,16 +68,15 @@ class Spectral(Tiled):
         """Where an axis is long."""
         half = not self.is_complex
         long = [size for size in self.sizes if size > SHORT]
-        return self.compiles and any(has_compiled_transform(size, half=half) for size in long)
+        return self.kind.compiles and any(has_compiled_transform(size, half=half) for size in long)
 
     def _steps(self, cells: Shape) -> float:
         """What the transform of some cells of a tile takes."""
-        return steps(cells, self.sizes, compiles=self.compiles)
+        return steps(cells, self.sizes, self.kind)
 
     def _transform(self, first: int, cells: Cells) -> Transform:
         """That transform, of the axes from `first` on."""
-        half = not self.is_complex
-        return Transform(first, cells, self.sizes, half=half, compiles=self.compiles)
+        return Transform(first, cells, self.sizes, self.kind)
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,14 @@ class Fft(Spectral):
         """Tiles of the size that costs the least."""
         geometry = problem.geometry
         windows = Windows(geometry.kernel, geometry.stride, geometry.dilation, box)
-        tile, sizes, _ = cheapest_tile(problem, traits.compiles)
+        kind = Kind.of(traits)
+        tile, sizes, _ = cheapest_tile(problem, kind)
         return cls(
             windows,
             problem.groups,
             tile,
             sizes,
-            traits.is_complex,
-            traits.compiles,
+            kind,
             is_spread=problem.groups == problem.in_channels,
             is_thin=problem.is_thin,
         )

@@ -11,8 +11,7 @@ from typing import ClassVar, Literal
 from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
-from anyconv._namespace import in_order, inner_pieces_of, is_worth_turning, matmul
-from anyconv._traits import Traits
+from anyconv._namespace import in_order, is_worth_turning, matmul
 from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
 
@@ -41,6 +40,10 @@ class Gemm(Algorithm):
         """As many as the weights."""
         return self.windows.taps * in_channels * out_channels // self.groups
 
+    def product_columns(self, in_channels: int) -> int:
+        """All taps of a window."""
+        return self.windows.taps * in_channels // self.groups
+
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """One product, and the windows written and read, in runs as long as a kernel's row."""
         total = images * prod(self.windows.output)
@@ -52,12 +55,6 @@ class Gemm(Algorithm):
             return Cost(copies * k / efficiency, total * out_channels, 0, 1)
         row = self.windows.kernel[-1] if self.windows.dilation[-1] == 1 and self.groups == 1 else 1
         return Cost(copies * k / efficiency, 3 * copies, copies / (row * c), 4)
-
-    def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
-        """All, or those of a piece of the product."""
-        c, k = (n // self.groups for n in (problem.in_channels, problem.out_channels))
-        piece = None if traits.is_complex else inner_pieces_of(self.windows.taps * c, rows, k)
-        return piece or rows
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, multiplied straight into contiguous rows y."""

@@ -67,10 +67,13 @@ class Winograd(PointTiles):
         return self.points
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
-        """The tiles and their points, once each before and after the products."""
+        """The tiles and their points, once each before and after the products.
+
+        The products of groups are put side by side.
+        """
         tiles = images * prod(self.tiles.output)
-        data = 2 * self.points * in_channels
-        return tiles * (data + (self.points + 2 * prod(self.tile)) * out_channels)
+        data, times = 2 * self.points * in_channels, 2 if self.groups > 1 else 1
+        return tiles * (data + (times * self.points + 2 * prod(self.tile)) * out_channels)
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """One matrix for each point."""

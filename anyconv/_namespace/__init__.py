@@ -49,7 +49,7 @@ from anyconv._namespace._kinds import (
     library_name,
     runs_on_gpu,
 )
-from anyconv._namespace._pieces import inner_pieces_of
+from anyconv._namespace._pieces import SUMS_AT_ONCE, inner_pieces_of
 from anyconv._namespace._places import (
     add_at,
     add_at_positions,
@@ -95,6 +95,7 @@ __all__ = [
     "AxisLoop",
     "LONGEST_IN_LOOPS",
     "MOST_AXES",
+    "SUMS_AT_ONCE",
     "accumulator",
     "add_at",
     "add_at_positions",

@@ -25,8 +25,8 @@ MOST_UNPACKED = 1_000_000
 ROWS, COLUMNS, MOST_COLUMNS = 16, 64, 96
 # With sides longer than this the packed kernel reads often enough what it packs.
 LONGEST_INNER, THIN = 320, 128
-# The elements of a product that is worth adding up of pieces.
-FEWEST_SUMS, MOST_SUMS = 2**8, 3 * 2**12
+# The elements of a product that is worth adding up of pieces, and of those held at once.
+FEWEST_SUMS, MOST_SUMS, SUMS_AT_ONCE = 2**8, 3 * 2**12, 2**16
 
 
 class Pieces(NamedTuple):
@@ -61,14 +61,16 @@ def inner_pieces_of(rows: int, inner: int, columns: int) -> int | None:
 
 
 def add_up_pieces(a: Array, b: Array, piece: int, *, xp: Namespace) -> Array:
-    """The same product as the sum of pieces, of a matrix with contiguous columns."""
-    batch, inner = a.shape[:-2], a.shape[-1]
+    """The same product, of one matrix with contiguous columns, as the sum of pieces."""
+    (*batch, rows, inner), columns = a.shape, b.shape[-1]
+    step = piece * max(SUMS_AT_ONCE // (rows * columns), 1)
     total = None
-    for part, k in _stacks(inner, piece):
-        left = xp.reshape(a.mT[..., part, :], (*batch, -1, k, a.shape[-2]))
-        right = xp.reshape(b[..., part, :], (*batch, -1, k, b.shape[-1]))
-        y = xp.sum(xp.matmul(left.mT, right), axis=-3)
-        total = y if total is None else xp.add(total, y, out=total)
+    for start in range(0, inner, step):
+        for part, k in _stacks(start, min(start + step, inner), piece):
+            left = xp.reshape(a.mT[..., part, :], (*batch, -1, k, rows))
+            right = xp.reshape(b[..., part, :], (*batch, -1, k, columns))
+            y = xp.sum(xp.matmul(left.mT, right), axis=-3)
+            total = y if total is None else xp.add(total, y, out=total)
     return total
 
 
@@ -79,19 +81,19 @@ def multiply_in_pieces(
     if out is None:
         out = xp.empty((*a.shape[:-1], b.shape[-1]), dtype=a.dtype)
     batch, inner = a.shape[:-2], a.shape[-1]
-    for rows, m in _stacks(a.shape[-2], pieces.rows):
+    for rows, m in _stacks(0, a.shape[-2], pieces.rows):
         left = xp.reshape(a[..., rows, :], (*batch, -1, 1, m, inner))
-        for columns, n in _stacks(b.shape[-1], pieces.columns):
+        for columns, n in _stacks(0, b.shape[-1], pieces.columns):
             right = xp.reshape(b[..., columns], (*batch, 1, inner, -1, n))
             y = xp.reshape(out[..., rows, columns], (*batch, left.shape[-4], m, -1, n), copy=False)
             xp.matmul(left, xp.moveaxis(right, -2, -3), out=xp.moveaxis(y, -2, -3))
     return out
 
 
-def _stacks(size: int, most: int) -> Iterator[tuple[slice, int]]:
-    """An axis as a stack of equal pieces, and a shorter one that remains."""
-    whole = size // most * most
-    if whole:
-        yield slice(0, whole), most
-    if whole < size:
-        yield slice(whole, size), size - whole
+def _stacks(start: int, stop: int, most: int) -> Iterator[tuple[slice, int]]:
+    """Part of an axis as a stack of equal pieces, and a shorter one that remains."""
+    whole = stop - (stop - start) % most
+    if start < whole:
+        yield slice(start, whole), most
+    if whole < stop:
+        yield slice(whole, stop), stop - whole

@@ -62,7 +62,7 @@ def _in_pieces(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array
         pieces = pieces_of(rows, inner, columns)
         if pieces is not None:
             return multiply_in_pieces(a, b, pieces, out=out, xp=xp)
-    elif b.strides[-1] == b.itemsize == a.strides[-2] and out is None:
+    elif b.strides[-1] == b.itemsize == a.strides[-2] and out is None and prod(a.shape[:-2]) == 1:
         piece = inner_pieces_of(rows, inner, columns)
         if piece is not None:
             return add_up_pieces(a, b, piece, xp=xp)
