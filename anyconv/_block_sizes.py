@@ -3,7 +3,7 @@
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import OWN_CACHE, Algorithm, ThinFft, Tiled
+from anyconv._algorithms import OWN_CACHE, Algorithm, DepthwiseFft, ThinFft, Tiled
 from anyconv._geometry import Problem
 from anyconv._namespace import SUMS_AT_ONCE
 from anyconv._options import Options
@@ -206,7 +206,7 @@ def _workspace(
     if operation == "weight" and problem.groups > 1 and traits.copies_turned:
         block *= 2
     turned = problem.groups > 1 or traits.is_complex
-    if operation == "input" and turned and not isinstance(template, ThinFft):
+    if operation == "input" and turned and not isinstance(template, ThinFft | DepthwiseFft):
         block *= 2  # terms are turned round to be folded, or conjugated
     weights = template.weight_elements(problem.in_channels, problem.out_channels)
     shared = weights

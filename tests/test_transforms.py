@@ -4,11 +4,20 @@ from math import prod
 
 import numpy as np
 import pytest
+from measuring import SMALL_CHANGE, peak
+from strategies import inner
 
 import anyconv
 import anyconv._namespace._compiled as compiled_mod
-from anyconv import conv_backward, conv_forward, plan_conv
+from anyconv import (
+    conv_backward,
+    conv_backward_input,
+    conv_backward_weight,
+    conv_forward,
+    plan_conv,
+)
 from anyconv._algorithms._fft_axes import Transform
+from anyconv._algorithms._fft_depthwise import DepthwiseFft
 from anyconv._algorithms._fft_sizes import SHORT, Kind
 from anyconv._algorithms._fft_sizes import _fast_size as fast_size
 from anyconv._namespace import LONGEST_IN_LOOPS as LONGEST
@@ -149,6 +158,10 @@ LARGE = {
     "dilated": ((1, 130, 130, 1), (9, 9, 1, 2), {"dilation": 5}),
     "one axis": ((2, 900, 2), (100, 1, 2), {"groups": 2}),
     "volume": ((1, 50, 40, 60, 1), (12, 13, 14, 1, 1), {}),
+    "depthwise": ((2, 110, 70, 18), (17, 19, 1, 18), {"groups": 18, "padding": 8}),
+    "depthwise, strided": ((3, 101, 90, 16), (17, 19, 1, 16), {"groups": 16, "stride": (2, 3)}),
+    "depthwise, dilated": ((1, 120, 90, 16), (7, 9, 1, 16), {"groups": 16, "dilation": 5}),
+    "depthwise, one axis": ((2, 500, 40), (90, 1, 40), {"groups": 40}),
 }
 
 
@@ -172,3 +185,55 @@ def test_convolutions_in_loops_are_those_without(case, dtype):
             results.append((y, *conv_backward(dy, x, w, algorithm="fft", **options)))
     for mine, other in zip(*results, strict=True):
         assert np.max(np.abs(mine - other)) <= 1e-12 * np.max(np.abs(other))
+
+
+@needs_numba
+@pytest.mark.parametrize("case", [name for name in LARGE if name.startswith("depthwise")])
+def test_depthwise_maps_have_their_adjoints(np_backend, case):
+    """<B x, d> = <x, B* d>, <G w, g> = <w, G* g>, <A m, y> = <m, A* y>, and those of products."""
+    shape, kernel, options = LARGE[case]
+    xp, rng = np_backend.namespace, np.random.default_rng(0)
+    with anyconv.options(compiled=True):
+        plan = plan_conv(shape, kernel, dtype="complex128", algorithm="fft", **options)
+    made = plan.template
+    assert type(made) is DepthwiseFft
+    channels, images = shape[-1], 2
+    x, w, y = (
+        random(rng, size, "float64", is_complex=True)
+        for size in (
+            (images, *made.reach, channels),
+            kernel,
+            (images, *made.windows.output, channels),
+        )
+    )
+    (data,), (weight,) = made.data(x, xp=xp), made.weight(w, xp=xp)
+    m = made.output_adjoint(y, xp=xp)
+    d, g, n = (random(rng, a.shape, "float64", is_complex=True) for a in (data, weight, m))
+    assert inner(data, d) == pytest.approx(inner(x, made.data_adjoint([d], images, xp=xp)))
+    assert inner(weight, g) == pytest.approx(inner(w, made.weight_adjoint([g], xp=xp)))
+    assert inner(n, m) == pytest.approx(inner(made.output(n, images, xp=xp), y))
+    product = inner(made.multiply(d.copy(), weight, xp=xp), n)
+    back = made.multiply_adjoint_data(n.copy(), weight, xp=xp)
+    assert product == pytest.approx(inner(d, back))
+    gradient = made.multiply_adjoint_weight(d, n, xp=xp)
+    assert product == pytest.approx(inner(weight, gradient))
+
+
+@needs_numba
+@pytest.mark.parametrize("operation", ["forward", "input", "weight"])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_what_loops_hold_is_what_the_plan_says(operation, dtype):
+    for case, (shape, kernel, options) in LARGE.items():
+        rng = np.random.default_rng(0)
+        x, w = (random(rng, s, "float32", is_complex=False).astype(dtype) for s in (shape, kernel))
+        run = {**options, "algorithm": "fft"}
+        dy = conv_forward(x, w, **run)
+        call = {
+            "forward": lambda x, w, dy, run: conv_forward(x, w, **run),
+            "input": lambda x, w, dy, run: conv_backward_input(dy, w, x.shape, **run),
+            "weight": lambda x, w, dy, run: conv_backward_weight(dy, x, w.shape, **run),
+        }[operation]
+        with anyconv.options(compiled=True, workers=1):
+            plan = plan_conv(shape, kernel, dtype=dtype, operation=operation, **run)
+            held = peak(lambda call=call, a=(x, w, dy, run): call(*a))
+        assert held <= plan.workspace + SMALL_CHANGE, case

@@ -1,6 +1,7 @@
 """The algorithms: each three linear maps beside their adjoints."""
 
 from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm
+from anyconv._algorithms._fft_depthwise import DepthwiseFft
 from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_rows import RowFft
 from anyconv._algorithms._fft_short import ShortFft
@@ -19,7 +20,15 @@ from anyconv._geometry import Problem
 from anyconv._traits import Traits
 from anyconv._typing import Operation
 
-__all__ = ["ALGORITHM_NAMES", "OWN_CACHE", "Algorithm", "ThinFft", "Tiled", "algorithm_named"]
+__all__ = [
+    "ALGORITHM_NAMES",
+    "OWN_CACHE",
+    "Algorithm",
+    "DepthwiseFft",
+    "ThinFft",
+    "Tiled",
+    "algorithm_named",
+]
 
 _BY_NAME: dict[str, type[Algorithm]] = {
     "gemm": Gemm,
@@ -50,5 +59,7 @@ def algorithm_named(
             return RowFft
         if is_short(cheapest_tile(problem, Kind.of(traits)).sizes):
             return ShortFft
+        if DepthwiseFft.suits(problem, traits):
+            return DepthwiseFft
         return ThinFft if problem.is_thin else LongFft
     return _BY_NAME[name]

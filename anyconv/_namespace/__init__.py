@@ -75,6 +75,7 @@ from anyconv._namespace._products import (
     sum_of_products,
 )
 from anyconv._namespace._transforms import (
+    LANES,
     LONGEST_IN_LOOPS,
     compiled_cells,
     compiled_spectrum,
@@ -93,6 +94,7 @@ from anyconv._namespace._values import (
 
 __all__ = [
     "AxisLoop",
+    "LANES",
     "LONGEST_IN_LOOPS",
     "MOST_AXES",
     "SUMS_AT_ONCE",

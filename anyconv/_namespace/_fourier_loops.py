@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from anyconv._namespace._loops import FOUR, ONE, THREE, TWO, U, _inner, _loop
+from anyconv._namespace._transforms import LANES
 from anyconv._typing import Array
 
-LANES = 16
 L, EIGHT = U(LANES), U(8)
 ALIGNMENT = 64
 

@@ -11,6 +11,8 @@ from typing import Any
 from anyconv._namespace._kinds import is_numpy
 from anyconv._typing import Array, Namespace, Shape
 
+# Lanes that the loops take at once.
+LANES = 16
 # So many complex numbers, and a copy, are held of sixteen lanes, by a core's second cache.
 LONGEST_IN_LOOPS = 1024
 
