@@ -86,7 +86,8 @@ class RowFft(Spectral):
         cells = (prod(self.sizes) + 2 * points) * self.row.input[0]
         unfolded = points * self.row.output[0] * self.row.taps
         outputs = (prod(self.sizes) + 3 * points) * self.tile[-1]
-        return tiles * ((cells + unfolded) * in_channels + outputs * out_channels)
+        held = tiles * ((cells + unfolded) * in_channels + outputs * out_channels)
+        return held + self.in_loops
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """The spectra of each tap of a row, with their parts apart, and what they are made from."""

@@ -56,7 +56,7 @@ class ThinFft(LongFft):
         spectrum = self.point_elements
         transformed = (2 * tiles + 2) * spectrum * at_once + 2 * tiles * spectrum
         cells = tiles * (prod(self.sizes) * in_channels + 2 * prod(self.tile) * out_channels)
-        return transformed + cells
+        return transformed + cells + self.in_loops
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """The taps."""

@@ -21,7 +21,7 @@ from anyconv._algorithms._fft_sizes import SHORT, Kind, cheapest_tile, is_short,
 from anyconv._algorithms._tiled import Tiled
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
-from anyconv._namespace import has_compiled_transform
+from anyconv._namespace import LANES, has_compiled_transform
 from anyconv._traits import Traits
 from anyconv._typing import Shape
 
@@ -70,6 +70,11 @@ class Spectral(Tiled):
         long = [size for size in self.sizes if size > SHORT]
         return self.kind.compiles and any(has_compiled_transform(size, half=half) for size in long)
 
+    @property
+    def in_loops(self) -> int:
+        """The elements of the lanes that compiled loops work on, in two copies and turned."""
+        return 4 * LANES * max(self.sizes) if self.is_compiled else 0
+
     def _steps(self, cells: Shape) -> float:
         """What the transform of some cells of a tile takes."""
         return steps(cells, self.sizes, self.kind)
@@ -115,7 +120,7 @@ class Fft(Spectral):
         spectra = 2 * self.point_elements
         data = prod(self.tiles.kernel) + spectra
         outputs = prod(self.sizes) + spectra + prod(self.tile)
-        return tiles * (data * in_channels + outputs * out_channels)
+        return tiles * (data * in_channels + outputs * out_channels) + self.in_loops
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """One matrix for each frequency."""
