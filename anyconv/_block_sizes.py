@@ -165,7 +165,9 @@ def _size_passing_blocks(
             rows = images * prod(box)
             is_sum = operation == "weight" and not isinstance(template, Tiled)
             exact = not is_sum or template.longest_sum(rows, problem, traits) <= MOST_SUMMED_ROWS
-            fits = template.fits_cache(images, block, fixed) and exact
+            is_cut = operation == "weight" and template.piece(rows, problem, traits)
+            near = block // 2 if is_cut else block  # pieces are read one after the other
+            fits = template.fits_cache(images, near, fixed) and exact
             if _is_small(template, images) or (fits and count * parts >= workers):
                 break
         smaller = _smaller(template, images)

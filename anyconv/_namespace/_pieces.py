@@ -26,7 +26,7 @@ ROWS, COLUMNS, MOST_COLUMNS = 16, 64, 96
 # With sides longer than this the packed kernel reads often enough what it packs.
 LONGEST_INNER, THIN = 320, 128
 # The elements of a product that is worth adding up of pieces, and of those held at once.
-FEWEST_SUMS, MOST_SUMS, SUMS_AT_ONCE = 2**8, 3 * 2**12, 2**16
+FEWEST_SUMS, MOST_SUMS, SUMS_AT_ONCE = 2**8, 2**13, 2**15
 
 
 class Pieces(NamedTuple):
