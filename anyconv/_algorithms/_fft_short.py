@@ -16,6 +16,11 @@ from anyconv._typing import Array, Namespace
 class ShortFft(PointFft):
     """All transforms are products."""
 
+    @property
+    def is_compiled(self) -> bool:
+        """Matrices are multiplied by the library."""
+        return False
+
     def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
         """The product of one frequency; with a single channel each, elementwise."""
         return data * weight if data.shape[-1] == 1 else xp.matmul(data, weight)

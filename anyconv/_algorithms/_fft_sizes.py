@@ -131,8 +131,7 @@ def cheapest_tile(problem: Problem, kind: Kind) -> Tiles:
         if is_short(sizes):
             nanoseconds = 4 * CPU.multiply * sum(n * products(c, sizes) for c, n in counted)
         else:
-            made = sum(n * steps(c, sizes, kind) for c, n in counted)
-            nanoseconds = CPU.step * made
+            nanoseconds = CPU.step * sum(n * steps(c, sizes, kind) for c, n in counted)
         points = size * tiles
         nanoseconds += COPIED * points * (c + k)
         if is_thin:
@@ -178,8 +177,7 @@ def _rows_of(problem: Problem, neighbours: int, kind: Kind) -> RowTiles:
             (sizes, tiles * cells * c),
             (geometry.kernel[:-1], taps),
         )
-        made = sum(n * steps(cells, sizes, kind) for cells, n in counted)
-        nanoseconds = CPU.step * made
+        nanoseconds = CPU.step * sum(n * steps(cells, sizes, kind) for cells, n in counted)
         nanoseconds += COPIED_ROW * size * tiles * (cells * c + outputs * k)
         nanoseconds += size * tiles * count * (UNFOLDED * inner + products)
         return nanoseconds + EXPANDED * size * inner * columns

@@ -17,7 +17,7 @@ from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._fft_axes import Cells, Transform
-from anyconv._algorithms._fft_sizes import SHORT, Kind, cheapest_tile, is_short, products, steps
+from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, products, steps
 from anyconv._algorithms._tiled import Tiled
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
@@ -65,10 +65,10 @@ class Spectral(Tiled):
 
     @property
     def is_compiled(self) -> bool:
-        """Where an axis is long."""
+        """Where there are loops for an axis."""
         half = not self.is_complex
-        long = [size for size in self.sizes if size > SHORT]
-        return self.kind.compiles and any(has_compiled_transform(size, half=half) for size in long)
+        found = (has_compiled_transform(size, half=half) for size in self.sizes)
+        return self.kind.compiles and any(found)
 
     @property
     def in_loops(self) -> int:
