@@ -32,8 +32,8 @@ COPIED_ROW, UNFOLDED = 0.5, 0.5
 # What a spectrum of a row's taps takes to be laid out as it is multiplied.
 EXPANDED = 10.0
 # Rows are unfolded where that is estimated to take less than this part of the time; the gradient of
-# a weight transforms both of its factors, and gains more.
-WORTH_ROWS, WORTH_ROWS_OF_BOTH = 1.0, 1.15
+# a weight transforms both of its factors, and gains more; and so do workers, of compiled loops.
+WORTH_ROWS, WORTH_ROWS_OF_BOTH, WORTH_IN_LOOPS = 0.9, 1.0, 1.15
 # The neighbours of a row that may have one window.
 NEIGHBOURS = (1, 2, 4, 8)
 # What an elementwise product of two frequencies takes, in nanoseconds.
@@ -199,6 +199,7 @@ def rows_are_cheaper(problem: Problem, operation: Operation, traits: Traits) -> 
         return False
     worth = WORTH_ROWS_OF_BOTH if operation == "weight" else WORTH_ROWS
     kind = Kind.of(traits)
+    worth *= WORTH_IN_LOOPS if kind.compiles else 1
     return cheapest_rows(problem, kind).cost < worth * cheapest_tile(problem, kind).cost
 
 
