@@ -150,7 +150,7 @@ def _size_passing_blocks(
             room = limits.workspace_bytes // (3 * traits.product_bytes)
             workers = max(min(workers, room // weights), 1)
     parts = 1
-    if chosen.splits_channels(problem) and operation != "weight":
+    if chosen.splits_channels(problem, operation):
         parts = min(workers, problem.out_channels)
     while True:
         template = chosen.create(problem, box, traits)

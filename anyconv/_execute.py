@@ -55,7 +55,8 @@ def run_forward(
         write_outputs(plan, x, w, bias, y, dtype, is_turned=is_turned, xp=xp)
         return y
     parts = [prepared(plan, w, c, dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
-    in_place = plan.writes_in_place and has_out(xp) and out is None and dtype == x.dtype
+    in_place = plan.writes_in_place and has_out(xp) and dtype == x.dtype
+    in_place = in_place and (out is None or plan.template.writes_into == "cells")
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
@@ -218,6 +219,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         return dw
 
     def work(blocks: Sequence[Block]) -> list[Array]:
+        """The sum of the shares of some blocks, all of the same output channels."""
         total: list[Array] = []
         for block in blocks:
             part = as_dtype(dy[block.outputs], dtype, xp=xp)
@@ -225,6 +227,19 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
             total = summed(total, terms, xp=xp)
             del part, terms  # before the next block's are made
         return total
+
+    if len(plan.channels) > 1:
+        shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)
+        dw = xp.empty(shape, dtype=dy.dtype, device=device(dy))
+
+        def write(parts: Sequence[Sequence[Block]]) -> None:
+            for blocks in parts:
+                part = plan.template.weight_adjoint(work(blocks), xp=xp)
+                dw[(..., plan.channels[blocks[0].part])] = as_dtype(part, dw.dtype, xp=xp)
+
+        parts = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.part)]
+        share(write, parts, plan.workers)
+        return dw
 
     total: list[Array] = []
     for terms in share(work, plan.blocks, plan.workers):

@@ -167,7 +167,7 @@ class Plan:
         into = self.template.writes_into
         if into == "nothing" or not self.multiplies_as_given:
             return False
-        if into == "slices":
+        if into in ("slices", "cells"):
             return True
         if self.problem.groups > 1:
             return False

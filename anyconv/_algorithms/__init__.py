@@ -8,6 +8,7 @@ from anyconv._algorithms._fft_short import ShortFft
 from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, rows_are_cheaper
 from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._gemm_compiled import CompiledGemm
+from anyconv._algorithms._gemm_direct import DirectGemm
 from anyconv._algorithms._taps_compiled import CompiledTaps
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import FusedTaps
@@ -51,6 +52,8 @@ def algorithm_named(
             return CompiledTaps
         # Of a single channel, taps lie as close as outputs: a library may go along the few of them.
         return FusedTaps if problem.groups > 1 else DepthwiseTaps
+    if name == "gemm" and DirectGemm.suits(problem, operation, traits):
+        return DirectGemm
     if name == "gemm" and CompiledGemm.suits(problem, operation, traits):
         return CompiledGemm
     if name == "fft":

@@ -22,7 +22,7 @@ from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem, Windows
 from anyconv._namespace import has_out, in_order, inner_pieces_of, is_worth_turning, matmul
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace, Shape
+from anyconv._typing import Array, Namespace, Operation, Shape
 
 # About as many bytes as a core of a CPU has in a cache of its own, or may have of a shared one.
 OWN_CACHE = 2**22
@@ -36,8 +36,9 @@ class Algorithm(ABC):
     groups: int
 
     name: ClassVar[str]
-    # Where `forward_into` may write: into contiguous rows only, into any slice, or nowhere.
-    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "nothing"
+    # Where `forward_into` may write: into contiguous rows only, into any slice, into any cells, or
+    # nowhere.
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "nothing"
     # Whether outputs come a few channels at a time, and had better lie so.
     lies_channels_first: ClassVar[bool] = False
     # Whether an output is the sum of one product, with nothing added before it or after.
@@ -118,7 +119,7 @@ class Algorithm(ABC):
         return block <= OWN_CACHE
 
     @classmethod
-    def splits_channels(cls, problem: Problem) -> bool:
+    def splits_channels(cls, problem: Problem, operation: Operation) -> bool:
         """Whether a share of the output channels costs little more than its share of the work."""
         return False
 

@@ -21,7 +21,7 @@ from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import add_at, in_order, multiply, pad_constant
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace, Shape
+from anyconv._typing import Array, Namespace, Operation, Shape
 from anyconv._windows import fold, unfold
 
 
@@ -29,7 +29,7 @@ from anyconv._windows import fold, unfold
 class ThinFft(LongFft):
     """Spectra multiplied point by point, a few lanes at a time."""
 
-    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "slices"
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "slices"
     lies_channels_first: ClassVar[bool] = True
     # The points of all lanes held at once, at least one lane's; all if None.
     most_points: int | None = None
@@ -41,9 +41,9 @@ class ThinFft(LongFft):
         return replace(made, most_points=CACHED_POINTS if traits.runs == "workers" else None)
 
     @classmethod
-    def splits_channels(cls, problem: Problem) -> bool:
+    def splits_channels(cls, problem: Problem, operation: Operation) -> bool:
         """One input serves all lanes."""
-        return problem.in_channels == 1
+        return problem.in_channels == 1 and operation != "weight"
 
     def fits_cache(self, images: int, block: int, weights: int) -> bool:
         """Whether one lane of all tiles does; then as many lanes are taken as do."""

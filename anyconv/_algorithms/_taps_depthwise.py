@@ -23,7 +23,7 @@ class DepthwiseTaps(Algorithm):
     """`taps` for one input channel a group: `(rows, g, 1) * (1, g, k) -> (rows, g, k)`."""
 
     name: ClassVar[str] = "taps"
-    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "slices"
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "slices"
     # What a product that is added to a sum takes, as elements that are read or written.
     product_elements: ClassVar[float] = 2.5
 

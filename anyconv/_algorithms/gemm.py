@@ -20,7 +20,7 @@ class Gemm(Algorithm):
     """B unfolds windows, G and A only reshape."""
 
     name: ClassVar[str] = "gemm"
-    writes_into: ClassVar[Literal["rows", "slices", "nothing"]] = "rows"
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "rows"
     is_one_product: ClassVar[bool] = True
     copies_turned: ClassVar[bool] = True
 

@@ -28,6 +28,12 @@ from anyconv._namespace._compiled import (
     window_sums_adjoint,
     window_winners,
 )
+from anyconv._namespace._direct import (
+    lanes_of,
+    multiplies_windows,
+    multiply_windows,
+    multiply_windows_weight,
+)
 from anyconv._namespace._door import (
     array_namespace,
     check_devices,
@@ -137,6 +143,7 @@ __all__ = [
     "is_worth_turning",
     "item_bytes",
     "keep_where",
+    "lanes_of",
     "library_name",
     "map_batch",
     "matmul",
@@ -144,7 +151,10 @@ __all__ = [
     "multiply",
     "minimum_at",
     "multiplies_half_in_float32",
+    "multiplies_windows",
     "multiply_by_factor",
+    "multiply_windows",
+    "multiply_windows_weight",
     "namespace_of_name",
     "outputs_together",
     "pad_constant",

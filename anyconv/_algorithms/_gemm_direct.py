@@ -1,0 +1,165 @@
+"""`gemm` in compiled loops that multiply windows where they lie: nothing is unfolded or padded.
+
+Where Numba compiles for a processor that multiplies and adds vectors in one instruction, its loops
+are as fast as the product of matrices that they do without.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar, Literal, Self
+
+from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms.gemm import Gemm
+from anyconv._costs import Cost
+from anyconv._geometry import Problem
+from anyconv._namespace import (
+    AxisLoop,
+    device,
+    lanes_of,
+    multiplies_windows,
+    multiply_windows,
+    multiply_windows_weight,
+)
+from anyconv._traits import Traits
+from anyconv._typing import Array, Namespace, Operation, Shape
+from anyconv._windows import slab
+
+# The windows whose places are held at once, and of which a worker's block has no more.
+MOST_WINDOWS = 2**13
+# The windows that are summed before they are added to the weight's gradient.
+SUMMED = 512
+# Elements of packed weights, at most.
+MOST_PACKED = 2**17
+# A cell of more channels lies so far from the next that a cache holds few of them: where there is a
+# single tap a product of matrices is then the faster sum over cells.
+MOST_SUMMED_CHANNELS = 256
+# With fewer windows, those of so many channels are not cut among workers, but channels are.
+FEW_WINDOWS, MANY_CHANNELS = 2**11, 256
+# Of fewer channels a tile takes those of several taps, which padding would tell apart.
+FEW_CHANNELS = 6
+
+
+@dataclass(frozen=True)
+class DirectGemm(OnCells, Gemm):
+    """`Gemm` whose B is never formed, forward and for the gradient of the weight."""
+
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
+    copies_turned: ClassVar[bool] = False
+    element_bytes: int = 4
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Real numbers and a single group, but for the input gradient as it stands."""
+        if operation == "input" or problem.groups > 1 or not problem.multiply_adds:
+            return False
+        is_cell = problem.geometry.windows.is_pointwise
+        if operation == "weight" and is_cell and problem.in_channels > MOST_SUMMED_CHANNELS:
+            return False
+        suits = traits.adds_products and super().suits(problem, operation, traits)
+        return suits and multiplies_windows()
+
+    @classmethod
+    def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
+        """With the padding of the whole problem, until it is placed."""
+        made, geometry = super().create(problem, box, traits), problem.geometry
+        starts = tuple(-before for before, _ in geometry.padding)
+        return replace(
+            made, starts=starts, sizes=geometry.input, element_bytes=traits.product_bytes
+        )
+
+    @classmethod
+    def splits_channels(cls, problem: Problem, operation: Operation) -> bool:
+        """Where there are few windows for each weight, which is then copied by one worker only."""
+        windows = problem.images * prod(problem.geometry.output)
+        return windows <= FEW_WINDOWS and problem.out_channels >= MANY_CHANNELS
+
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
+        """The loops take portions that a cache holds by themselves."""
+        return images * prod(self.windows.output) <= MOST_WINDOWS
+
+    def piece(self, rows: int, problem: Problem, traits: Traits) -> int | None:
+        """None: what is summed at a time is the loops' own."""
+        return None
+
+    def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
+        """Sums of so many windows are added to one another."""
+        return max(min(rows, SUMMED), rows // SUMMED)
+
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """Packed weights or outputs, and the places of windows, of weights and of taps."""
+        windows = images * prod(self.windows.output)
+        places = 4 * windows + 40 * self._classes + 16 * self.windows.taps * (in_channels + 8)
+        few = in_channels * self._pads_for_sums(in_channels) * images * prod(self.windows.input)
+        return MOST_PACKED + places + 16 * SUMMED + few
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """The products of taps on cells, in tiles of which classes of windows fill whole ones."""
+        on_cells = images * prod(sum(_taps(axis)) for axis in self.axes)
+        windows = on_cells + 3 * min(self._classes, images * prod(self.windows.output)) * self.windows.taps
+        run = in_channels * (self.windows.kernel[-1] if self.windows.dilation[-1] == 1 else 1)
+        lanes = lanes_of(out_channels, self.element_bytes)
+        products = windows * in_channels * lanes * (1 + 1 / run) * 1.08
+        return Cost(products, images * prod(self.windows.output) * out_channels, 0, 4)
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The weights as they are, `(*kernel, c, k)`."""
+        return (w,)
+
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """A view, `(*kernel, k, c) -> (*kernel, c, k)`."""
+        return (xp.matrix_transpose(w),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient as it is."""
+        return terms[0]
+
+    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The outputs of one block, from its cells and the weights."""
+        shape = (x.shape[0], *self.windows.output, weights[0].shape[-1])
+        y = xp.empty(shape, dtype=x.dtype, device=device(x))
+        self.forward_into(y, x, weights, xp=xp)
+        return y
+
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
+        """The same, written into y."""
+        multiply_windows(y, x, weights[0], self.axes)
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the weight's gradient, `(*kernel, c, k)`."""
+        c, k, axes = x.shape[-1], dy.shape[-1], self.axes
+        if self._pads_for_sums(c):
+            last = len(self.cells) - 1
+            start = axes[last].start
+            ends = (start, start + self.windows.input[last])
+            box = (*((0, size) for size in self.cells[:-1]), ends)
+            x = slab(x, slice(None), box, xp=xp)
+            axes[last] = axes[last]._replace(start=0, cells=self.windows.input[last])
+        dw = xp.zeros((*self.windows.kernel, c, k), dtype=dy.dtype, device=device(dy))
+        multiply_windows_weight(dw, x, dy, axes)
+        return [dw]
+
+    def _pads_for_sums(self, channels: int) -> bool:
+        """Whether rows are padded so that their taps can be taken together."""
+        axis = self.axes[-1]
+        ends = (axis.outputs - 1) * axis.stride + axis.window + axis.start
+        is_padded = axis.start < 0 or ends > axis.cells
+        return channels < FEW_CHANNELS and is_padded and axis.dilation == 1
+
+    @property
+    def _classes(self) -> int:
+        """How many sets of taps windows have on cells."""
+        return prod(len(set(_spans(axis))) for axis in self.axes)
+
+
+def _spans(axis: AxisLoop) -> list[tuple[int, int]]:
+    """The first tap on a cell of each output, and where they end."""
+    places = (o * axis.stride + axis.start for o in range(axis.outputs))
+    d, taps = axis.dilation, axis.taps
+    lows = ((place, min(max(-(place // d), 0), taps)) for place in places)
+    return [(low, max(min((axis.cells - 1 - at) // d + 1, taps), low)) for at, low in lows]
+
+
+def _taps(axis: AxisLoop) -> list[int]:
+    """The taps on cells of each output."""
+    return [high - low for low, high in _spans(axis)]
