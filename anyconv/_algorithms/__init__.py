@@ -14,6 +14,7 @@ from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._algorithms._taps_plane import PlaneTaps
 from anyconv._algorithms._tiled import Tiled
+from anyconv._algorithms._winograd_compiled import CompiledWinograd
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.taps import Taps
 from anyconv._algorithms.winograd import Winograd
@@ -56,6 +57,8 @@ def algorithm_named(
         return DirectGemm
     if name == "gemm" and CompiledGemm.suits(problem, operation, traits):
         return CompiledGemm
+    if name == "winograd" and CompiledWinograd.suits(problem, operation, traits):
+        return CompiledWinograd
     if name == "fft":
         # Rows are folded back in many small calls, for which workers contend.
         if operation != "input" and rows_are_cheaper(problem, operation, traits):

@@ -29,8 +29,8 @@ from anyconv._windows import slab
 MOST_WINDOWS = 2**13
 # The windows that are summed before they are added to the weight's gradient.
 SUMMED = 512
-# Elements of packed weights, at most.
-MOST_PACKED = 2**17
+# Elements of packed weights that are kept for all windows.
+MOST_PACKED = 2**21
 # A cell of more channels lies so far from the next that a cache holds few of them: where there is a
 # single tap a product of matrices is then the faster sum over cells.
 MOST_SUMMED_CHANNELS = 256
@@ -91,7 +91,9 @@ class DirectGemm(OnCells, Gemm):
         windows = images * prod(self.windows.output)
         places = 4 * windows + 40 * self._classes + 16 * self.windows.taps * (in_channels + 8)
         few = in_channels * self._pads_for_sums(in_channels) * images * prod(self.windows.input)
-        return MOST_PACKED + places + 16 * SUMMED + few
+        packed = self.windows.taps * in_channels * (out_channels + 64)
+        packed = packed if packed <= MOST_PACKED else 2**16
+        return packed + places + 16 * SUMMED + few
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The products of taps on cells, in tiles of which classes of windows fill whole ones."""

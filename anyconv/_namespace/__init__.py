@@ -29,8 +29,11 @@ from anyconv._namespace._compiled import (
     window_winners,
 )
 from anyconv._namespace._direct import (
+    MOST_PANEL,
+    TILES_AT_ONCE,
     lanes_of,
     multiplies_windows,
+    multiply_points,
     multiply_windows,
     multiply_windows_weight,
 )
@@ -103,7 +106,9 @@ __all__ = [
     "LANES",
     "LONGEST_IN_LOOPS",
     "MOST_AXES",
+    "MOST_PANEL",
     "SUMS_AT_ONCE",
+    "TILES_AT_ONCE",
     "accumulator",
     "add_at",
     "add_at_positions",
@@ -153,6 +158,7 @@ __all__ = [
     "multiplies_half_in_float32",
     "multiplies_windows",
     "multiply_by_factor",
+    "multiply_points",
     "multiply_windows",
     "multiply_windows_weight",
     "namespace_of_name",

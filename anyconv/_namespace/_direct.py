@@ -5,11 +5,31 @@ cell of x are left out. It takes a processor that multiplies and adds vectors in
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
+from typing import Protocol
 
-from anyconv._namespace._compiled import AxisLoop, _flat, _steps, _walk, _walkable
-from anyconv._typing import Array, Shape
+from anyconv._namespace._compiled import MOST_AXES, AxisLoop, _flat, _steps, _walk, _walkable
+from anyconv._typing import Array, DType, Shape
+
+Matrix = tuple[tuple[float, ...], ...]
+
+
+# The widest panel of output channels, in elements of single precision.
+MOST_PANEL = 64
+# The tiles whose points are formed at a time.
+TILES_AT_ONCE = 256
+
+
+class PointMatrices(Protocol):
+    """The matrices of one axis: of its data, its weights and its outputs."""
+
+    @property
+    def data(self) -> Matrix: ...
+    @property
+    def weight(self) -> Matrix: ...
+    @property
+    def output(self) -> Matrix: ...
 
 
 @cache
@@ -40,11 +60,9 @@ def multiply_windows(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> 
     """The outputs of all windows, written to y, whose channels are neighbours."""
     *kernel, c, k = w.shape
     x = _walkable(x)
-    flipped = tuple(slice(None, None, -1 if step < 0 else 1) for step in _steps(w))
-    lowest = w[flipped]
     taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
     table, _ = _walk(x, y, axes)
-    _loops().product(_flat(y), _flat(x), _flat(lowest), table, taps_at, steps, c, k)
+    _loops().product(_flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k)
 
 
 def multiply_windows_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
@@ -53,6 +71,48 @@ def multiply_windows_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoo
     x, y = _walkable(x), _walkable(y)
     table, _ = _walk(x, y, axes)
     _loops().product_weight(_flat(w), _flat(x), _flat(y), table, c, k)
+
+
+def multiply_points(
+    y: Array,
+    x: Array,
+    w: Array,
+    axes: Sequence[AxisLoop],
+    tile: Shape,
+    matrices: tuple[PointMatrices, ...],
+) -> None:
+    """The outputs of windows of stride and dilation one, by the points of tiles, written to y."""
+    from anyconv._namespace import _winograd_loops
+
+    *kernel, c, k = w.shape
+    x = _walkable(x)
+    taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
+    table, _ = _walk(x, y, axes)
+    sizes, factors = _factors(tile, matrices, y.dtype)
+    _winograd_loops.winograd(
+        _flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, *factors
+    )
+
+
+@lru_cache(maxsize=256)
+def _factors(
+    tile: Shape, matrices: tuple[PointMatrices, ...], dtype: DType
+) -> tuple[Array, tuple[Array, ...]]:
+    """The sizes of a tile along three axes, and all axes' matrices one after the other."""
+    import numpy
+
+    missing = MOST_AXES - len(tile)
+    named = (
+        [(1.0,)] * missing + [entry for axis in matrices for entry in getattr(axis, name)]
+        for name in ("data", "weight", "output")
+    )
+    factors = tuple(numpy.concatenate([numpy.asarray(row, dtype) for row in rows]) for rows in named)
+    return numpy.asarray((1,) * missing + tile, dtype=numpy.int64), factors
+
+
+def _lowest(w: Array) -> Array:
+    """All memory of weights, some of whose axes may run backwards, from the lowest on."""
+    return _flat(w[tuple(slice(None, None, -1 if step < 0 else 1) for step in _steps(w))])
 
 
 @cache

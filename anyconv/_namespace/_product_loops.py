@@ -42,7 +42,7 @@ from anyconv._typing import Array
 # Of the sums of a product, so many are formed at a time; and so many windows are taken by them.
 SUMS, WINDOWS = 384, 256
 # Panels of so many bytes are kept for all windows, larger ones are copied for each portion.
-HELD_BYTES = 2**19
+HELD_BYTES = 2**23
 ROWS_OF = np.asarray(TILE_ROWS)
 
 

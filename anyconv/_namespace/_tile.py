@@ -9,7 +9,7 @@ Mathematical Software 34 (2008); E. Georganas et al., "Harnessing deep learning 
 building block", IPDPS 2020, for sums over several runs.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -71,56 +71,54 @@ def multiply_tile(
     given = (vectors, y, y_at, column, x, x_at, step, first, rows, runs, count, w, width, adds)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = dict(zip(_NAMES, signature.args, strict=True))
-        values = dict(zip(_NAMES, arguments, strict=True))
-
-        def data(name: str) -> Any:
-            return context.make_array(kinds[name])(context, builder, values[name]).data
-
-        _Tile(context, builder, most, kinds["y"].dtype).generate(
-            *(data(name) for name in ("y", "y_at", "x", "x_at", "runs", "w")),
-            *(
-                context.cast(builder, values[name], kinds[name], types.intp)
-                for name in ("column", "step", "first", "rows", "count", "width")
-            ),
-            context.cast(builder, values["adds"], kinds["adds"], types.boolean),
-        )
+        tile = _Tile(context, signature.args[1].dtype, most)
+        pointers, numbers = _parts(context, builder, signature, arguments)
+        _call(builder, f"tile_{most}_{tile.bytes}", tile.multiply, [*pointers, *numbers])
         return context.get_dummy_value()
 
     return types.void(*given), generate
 
 
-_NAMES = (
-    "vectors",
-    "y",
-    "y_at",
-    "column",
-    "x",
-    "x_at",
-    "step",
-    "first",
-    "rows",
-    "runs",
-    "count",
-    "w",
-    "width",
-    "adds",
-)
+def _parts(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[list[Any], ...]:
+    """Where the arrays among some arguments begin, and the numbers but for the first, a literal."""
+    pointers, numbers = [], []
+    for kind, value in zip(signature.args[1:], arguments[1:], strict=True):
+        if isinstance(kind, types.Array):
+            pointers.append(context.make_array(kind)(context, builder, value).data)
+        else:
+            numbers.append(context.cast(builder, value, kind, types.intp))
+    return pointers, numbers
+
+
+def _call(builder: Any, name: str, write: Any, arguments: list[Any]) -> None:
+    """A call of a function that is written once for a module, and never into its callers."""
+    name, module = f"anyconv_{name}", builder.module
+    function = module.globals.get(name)
+    if function is None:
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        function = ir.Function(module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        own = ir.IRBuilder(function.append_basic_block("entry"))
+        write(own, *function.args)
+        own.ret_void()
+    builder.call(function, arguments)
 
 
 class _Tile:
     """The instructions of one tile."""
 
-    def __init__(self, context: Any, builder: Any, vectors: int, dtype: Any) -> None:
-        self.builder, self.vectors, self.rows = builder, vectors, TILE_ROWS[vectors]
+    def __init__(self, context: Any, dtype: Any, vectors: int) -> None:
+        self.vectors, self.rows = vectors, TILE_ROWS[vectors]
         self.element = context.get_data_type(dtype)
         self.bytes = dtype.bitwidth // 8
         self.size = VECTOR_BYTES // self.bytes
         self.vector = ir.VectorType(self.element, self.size)
         self.whole = ir.IntType(64)
 
-    def generate(
+    def multiply(
         self,
+        builder: Any,
         y: Any,
         y_at: Any,
         x: Any,
@@ -135,60 +133,89 @@ class _Tile:
         width: Any,
         adds: Any,
     ) -> None:
-        """All of them: sums over runs, then written or added to y."""
-        builder, zero = self.builder, self._number(0)
-        last = builder.sub(rows, self._number(1))
+        """Sums over runs, then written or added to y."""
+        self.builder = builder
+        adds = builder.icmp_signed("!=", adds, self.number(0))
+        last = builder.sub(rows, self.number(1))
         places = []  # where the rows of a tile begin in x; those that are too many as the last
         for row in range(self.rows):
-            inside = builder.icmp_signed("<", self._number(row), last)
-            which = builder.add(first, builder.select(inside, self._number(row), last))
-            places.append(builder.gep(x, [self._element(x_at, which)]))
+            inside = builder.icmp_signed("<", self.number(row), last)
+            which = builder.add(first, builder.select(inside, self.number(row), last))
+            places.append(builder.gep(x, [self.element_of(x_at, which)]))
         sums = [ir.Constant(self.vector, None)] * (self.rows * self.vectors)
 
         with _Loop(builder, count, sums) as outer:
-            base = builder.mul(outer.index, self._number(3))
-            parts = (self._element(runs, builder.add(base, self._number(i))) for i in range(3))
+            base = builder.mul(outer.index, self.number(3))
+            parts = (self.element_of(runs, builder.add(base, self.number(i))) for i in range(3))
             from_x, from_w, length = parts
             starts = [builder.gep(place, [from_x]) for place in places]
             with _Loop(builder, length, outer.sums) as inner:
                 ahead = builder.mul(inner.index, step)
-                row = builder.mul(inner.index, self._number(self.vectors * self.size))
+                row = builder.mul(inner.index, self.number(self.vectors * self.size))
                 factors = builder.gep(w, [builder.add(from_w, row)])
-                loaded = [self._load(factors, vector) for vector in range(self.vectors)]
+                loaded = [self.load(factors, vector) for vector in range(self.vectors)]
                 for i, start in enumerate(starts):
-                    cell = self._repeat(builder.load(builder.gep(start, [ahead])))
+                    cell = self.repeat(builder.load(builder.gep(start, [ahead])))
                     for j, factor in enumerate(loaded):
                         at = i * self.vectors + j
-                        inner.sums[at] = self._multiply_add(cell, factor, inner.sums[at])
+                        inner.sums[at] = self.multiply_add(cell, factor, inner.sums[at])
             outer.sums = inner.results
         results = outer.results
 
         mask = self._mask(width)
         for i in range(self.rows):
-            with builder.if_then(builder.icmp_signed("<", self._number(i), rows)):
-                at = self._element(y_at, builder.add(first, self._number(i)))
+            with builder.if_then(builder.icmp_signed("<", self.number(i), rows)):
+                at = self.element_of(y_at, builder.add(first, self.number(i)))
                 target = builder.gep(y, [builder.add(at, column)])
                 for j in range(self.vectors):
                     masked = mask if j == self.vectors - 1 else None
                     self._put(target, j, results[i * self.vectors + j], adds, masked)
-        del zero
 
-    def _number(self, n: int) -> Any:
+    def combine(
+        self,
+        terms: int,
+        builder: Any,
+        t: Any,
+        y: Any,
+        y_step: Any,
+        x: Any,
+        x_step: Any,
+        rows: Any,
+    ) -> None:
+        """A few vectors times a matrix."""
+        self.builder = builder
+        x, y = (builder.inttoptr(place, self.element.as_pointer()) for place in (x, y))
+        loaded = []
+        for j in range(terms):
+            place = builder.gep(x, [builder.mul(x_step, self.number(j))])
+            loaded.append(self.load(place, 0))
+        with _Loop(builder, rows, []) as loop:
+            row = builder.gep(t, [builder.mul(loop.index, self.number(terms))])
+            total = ir.Constant(self.vector, None)
+            for j, cell in enumerate(loaded):
+                factor = self.repeat(builder.load(builder.gep(row, [self.number(j)])))
+                total = (
+                    self.multiply_add(cell, factor, total) if j else builder.fmul(cell, factor)
+                )
+            place = builder.gep(y, [builder.mul(loop.index, y_step)])
+            builder.store(total, self.vector_at(place, 0)).align = self.bytes
+
+    def number(self, n: int) -> Any:
         return ir.Constant(self.whole, n)
 
-    def _element(self, table: Any, index: Any) -> Any:
+    def element_of(self, table: Any, index: Any) -> Any:
         return self.builder.load(self.builder.gep(table, [index]))
 
-    def _at(self, start: Any, vector: int) -> Any:
-        place = self.builder.gep(start, [self._number(vector * self.size)])
+    def vector_at(self, start: Any, vector: int) -> Any:
+        place = self.builder.gep(start, [self.number(vector * self.size)])
         return self.builder.bitcast(place, self.vector.as_pointer())
 
-    def _load(self, start: Any, vector: int) -> Any:
-        loaded = self.builder.load(self._at(start, vector))
+    def load(self, start: Any, vector: int) -> Any:
+        loaded = self.builder.load(self.vector_at(start, vector))
         loaded.align = self.bytes
         return loaded
 
-    def _repeat(self, value: Any) -> Any:
+    def repeat(self, value: Any) -> Any:
         """A vector of one value."""
         undefined = ir.Constant(self.vector, ir.Undefined)
         lane = ir.Constant(ir.IntType(32), 0)
@@ -196,7 +223,7 @@ class _Tile:
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.size), None)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def _multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         return self.builder.call(self._llvm("fma", kind, ""), [a, b, c])
 
@@ -214,7 +241,7 @@ class _Tile:
 
     def _put(self, target: Any, vector: int, value: Any, adds: Any, mask: Any) -> None:
         """A vector of sums written to y or added to it."""
-        builder, place = self.builder, self._at(target, vector)
+        builder, place = self.builder, self.vector_at(target, vector)
         align = ir.Constant(ir.IntType(32), self.bytes)
         pointer = f".p0v{self.size}f{self.bytes * 8}"
         bits = ir.VectorType(ir.IntType(1), self.size)
@@ -222,7 +249,7 @@ class _Tile:
             with yes:
                 start = builder.block
                 if mask is None:
-                    old = self._load(target, vector)
+                    old = self.load(target, vector)
                 else:
                     kind = ir.FunctionType(
                         self.vector, [place.type, ir.IntType(32), bits, self.vector]
@@ -279,3 +306,36 @@ class _Loop:
         self.builder.cbranch(again, self._start, after)
         self.builder.position_at_end(after)
         self.results = self.sums
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[misc]
+def combine_rows(
+    typing: Any,
+    terms: Any,
+    t: Any,
+    t_at: Any,
+    y: Any,
+    y_step: Any,
+    x: Any,
+    x_step: Any,
+    rows: Any,
+) -> Any:
+    """`y[i y_step + v] = sum_j t[t_at + i terms + j] x[j x_step + v]`.
+
+    It is for i < rows, one at least, j < terms, and v the elements of one vector; y and x are where
+    these begin in memory.
+    """
+    if not isinstance(terms, types.IntegerLiteral):
+        return None
+    most = terms.literal_value
+    given = (terms, t, t_at, y, y_step, x, x_step, rows)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        tile = _Tile(context, signature.args[1].dtype, 1)
+        (factors,), (at, *others) = _parts(context, builder, signature, arguments)
+        factors = builder.gep(factors, [at])
+        write = partial(tile.combine, most)
+        _call(builder, f"combine_{most}_{tile.bytes}", write, [factors, *others])
+        return context.get_dummy_value()
+
+    return types.void(*given), generate
