@@ -22,26 +22,27 @@ from anyconv._namespace import (
     lanes_of,
     multiplies_windows,
     multiply_points,
+    multiply_points_weight,
 )
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 
-# The points of all weights, where they are kept for all tiles, and of a panel's rows of tiles.
-MOST_HELD, ROWS = 2**20, 48
+# The points of all weights, where they are kept for all tiles.
+MOST_HELD = 2**20
 # What a point takes to be made, of data or to an output, and of weights, in elements read.
 POINT, WEIGHT_POINT = 3.5, 4.0
 
 
 @dataclass(frozen=True)
 class CompiledWinograd(OnCells, Winograd):
-    """`Winograd` whose maps are one pass each, forward alone."""
+    """`Winograd` whose maps are one pass each, but for the input gradient as it stands."""
 
     writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
         """Real numbers, a single group; an input gradient is the convolution of a turned weight."""
-        if operation != "forward" or problem.groups > 1 or cls.refusal(problem):
+        if operation == "input" or problem.groups > 1 or cls.refusal(problem):
             return False
         suits = traits.adds_products and super().suits(problem, operation, traits)
         return suits and multiplies_windows()
@@ -66,13 +67,13 @@ class CompiledWinograd(OnCells, Winograd):
         return True
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
-        """The points of some tiles, of weights and of a panel's products."""
-        tiles = min(self.rows(images), TILES_AT_ONCE)
-        weights = in_channels * (out_channels + MOST_PANEL)
-        if self.points * weights > MOST_HELD:
-            weights = in_channels * MOST_PANEL
-        data = tiles * (in_channels + MOST_PANEL) + MOST_PANEL
-        return self.points * (data + weights + (ROWS + 4) * MOST_PANEL) + 12 * tiles
+        """The points of some tiles, of weights or their sums, and of a panel of products."""
+        most = max(TILES_AT_ONCE, out_channels)
+        tiles, is_all = self.rows(images), out_channels + MOST_PANEL
+        is_panel = tiles <= most and self.points * in_channels * is_all > MOST_HELD
+        columns, tiles = MOST_PANEL if is_panel else is_all, min(tiles, most)
+        points = tiles * (in_channels + 2 * MOST_PANEL) + in_channels * columns + 8 * MOST_PANEL
+        return self.points * points + 16 * (tiles + in_channels)
 
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """As many as the weights."""
@@ -109,6 +110,17 @@ class CompiledWinograd(OnCells, Winograd):
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, written into y."""
         multiply_points(y, x, weights[0], self.axes, self.tile, self._matrices)
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the weight's gradient, `(*kernel, c, k)`."""
+        shape = (*self.windows.kernel, x.shape[-1], dy.shape[-1])
+        dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+        multiply_points_weight(dw, x, dy, self.axes, self.tile, self._matrices)
+        return [dw]
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient as it is."""
+        return terms[0]
 
     @property
     def _matrices(self) -> tuple[Matrices, ...]:

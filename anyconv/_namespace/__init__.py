@@ -34,6 +34,7 @@ from anyconv._namespace._direct import (
     lanes_of,
     multiplies_windows,
     multiply_points,
+    multiply_points_weight,
     multiply_windows,
     multiply_windows_weight,
 )
@@ -159,6 +160,7 @@ __all__ = [
     "multiplies_windows",
     "multiply_by_factor",
     "multiply_points",
+    "multiply_points_weight",
     "multiply_windows",
     "multiply_windows_weight",
     "namespace_of_name",

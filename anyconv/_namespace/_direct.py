@@ -94,19 +94,42 @@ def multiply_points(
     )
 
 
+def multiply_points_weight(
+    w: Array,
+    x: Array,
+    y: Array,
+    axes: Sequence[AxisLoop],
+    tile: Shape,
+    matrices: tuple[PointMatrices, ...],
+) -> None:
+    """The adjoint in w, which is contiguous, added to it."""
+    from anyconv._namespace import _winograd_loops
+
+    *_, c, k = w.shape
+    x, y = _walkable(x), _walkable(y)
+    table, _ = _walk(x, y, axes)
+    sizes, factors = _factors(tile, matrices, y.dtype, is_adjoint=True)
+    _winograd_loops.winograd_weight(_flat(w), _flat(x), _flat(y), table, c, k, sizes, *factors)
+
+
 @lru_cache(maxsize=256)
 def _factors(
-    tile: Shape, matrices: tuple[PointMatrices, ...], dtype: DType
-) -> tuple[Array, tuple[Array, ...]]:
-    """The sizes of a tile along three axes, and all axes' matrices one after the other."""
+    tile: Shape, matrices: tuple[PointMatrices, ...], dtype: DType, *, is_adjoint: bool = False
+) -> tuple[Array, list[Array]]:
+    """The sizes of a tile along three axes, and all axes' matrices one after the other.
+
+    Of data, weights and outputs, or of their gradient's adjoint: the latter two transposed.
+    """
     import numpy
 
     missing = MOST_AXES - len(tile)
-    named = (
-        [(1.0,)] * missing + [entry for axis in matrices for entry in getattr(axis, name)]
-        for name in ("data", "weight", "output")
-    )
-    factors = tuple(numpy.concatenate([numpy.asarray(row, dtype) for row in rows]) for rows in named)
+    factors = []
+    for name in ("data", "weight", "output"):
+        each = [numpy.asarray(getattr(axis, name), dtype) for axis in matrices]
+        if is_adjoint and name != "data":
+            each = [matrix.T for matrix in each]
+        rows = [numpy.ones(missing, dtype), *(matrix.reshape(-1) for matrix in each)]
+        factors.append(numpy.concatenate(rows))
     return numpy.asarray((1,) * missing + tile, dtype=numpy.int64), factors
 
 
