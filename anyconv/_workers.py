@@ -5,13 +5,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from anyconv._blas import single_threaded_products
+from anyconv._namespace import tell_awake, wait_awake, zeros_of_whole_numbers
+from anyconv._typing import Array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,14 +52,50 @@ def share(
     bounds = [len(items) * worker // workers for worker in range(workers + 1)]
     shares = [items[start:stop] for start, stop in pairwise(bounds)]
     cores = _cores_apart(workers)
+    done = zeros_of_whole_numbers(workers - 1)
+    tasks = [
+        _Task(work, some, own, done, number)
+        for number, (own, some) in enumerate(zip(cores, shares[:-1], strict=True))
+    ]
     with single_threaded_products():
         # The calling thread takes the last share itself.
-        futures = [
-            _pool(workers - 1).submit(_on_cores, some, work, share)
-            for some, share in zip(cores, shares[:-1], strict=True)
-        ]
+        futures = [_pool(workers - 1).submit(task.run) for task in tasks]
         last = work(shares[-1])
-        return [*(future.result() for future in futures), last]
+        if not wait_awake(done):
+            wait(futures)
+    return [*(task.outcome() for task in tasks), last]
+
+
+class _Task(Generic[Item, Result]):
+    """One worker's share, its result, and a flag that tells that it is there.
+
+    A future tells so as well, but a thread that waits for one is asleep by then.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Result],
+        items: Sequence[Item],
+        cores: set[int] | None,
+        done: Array,
+        number: int,
+    ) -> None:
+        self.work, self.items, self.cores = work, items, cores
+        self.done, self.number = done, number
+
+    def run(self) -> None:
+        try:
+            self.result = _on_cores(self.cores, self.work, self.items)
+        except BaseException as error:
+            self.error: BaseException | None = error
+        else:
+            self.error = None
+        tell_awake(self.done, self.number)
+
+    def outcome(self) -> Result:
+        if self.error is not None:
+            raise self.error
+        return self.result
 
 
 def _cores_apart(workers: int) -> list[set[int] | None]:

@@ -26,7 +26,7 @@ from anyconv._typing import Array, Namespace, Operation, Shape
 from anyconv._windows import slab
 
 # The windows whose places are held at once, and of which a worker's block has no more.
-MOST_WINDOWS = 2**13
+MOST_WINDOWS = 2**15
 # The windows that are summed before they are added to the weight's gradient.
 SUMMED = 512
 # Elements of packed weights that are kept for all windows.

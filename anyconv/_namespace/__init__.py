@@ -19,7 +19,9 @@ from anyconv._namespace._compiled import (
     plane_products,
     pooling_room,
     repeated_factors,
+    tell_awake,
     unfold_windows,
+    wait_awake,
     why_no_compiled_loops,
     window_maxima,
     window_maxima_gradient,
@@ -27,6 +29,7 @@ from anyconv._namespace._compiled import (
     window_sums,
     window_sums_adjoint,
     window_winners,
+    zeros_of_whole_numbers,
 )
 from anyconv._namespace._direct import (
     MOST_PANEL,
@@ -175,7 +178,9 @@ __all__ = [
     "spectrum_of",
     "strided_view",
     "sum_of_products",
+    "tell_awake",
     "unfold_windows",
+    "wait_awake",
     "why_no_compiled_loops",
     "window_maxima",
     "window_maxima_gradient",
@@ -183,4 +188,5 @@ __all__ = [
     "window_sums",
     "window_sums_adjoint",
     "window_winners",
+    "zeros_of_whole_numbers",
 ]

@@ -6,6 +6,7 @@ Arrays are canonical, `x (n, *spatial, c)` and `y (n, *output, c)`; each axis of
 `AxisLoop`, one to three of them. Taps on no cell of x are left out.
 """
 
+import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from types import ModuleType
@@ -60,6 +61,41 @@ def _loops() -> ModuleType:
     if config.DISABLE_JIT:
         raise ImportError("NUMBA_DISABLE_JIT is set")
     return _loops
+
+
+# So often a thread looks whether others are done, in about a fifth of a millisecond; and one that is
+# done leaves the interpreter's lock to it for a hundredth.
+LOOKS, LINGERS = 500_000, 20_000
+
+
+def wait_awake(flags: Array) -> bool:
+    """Whether all flags were set within a moment, for which the lock is left to others.
+
+    Where nothing has been compiled yet it is not waited at all.
+    """
+    if "anyconv._namespace._loops" not in sys.modules:
+        return False
+    from anyconv._namespace import _waiting
+
+    done: bool = _waiting.wait(flags, LOOKS)
+    return done
+
+
+def tell_awake(flags: Array, index: int) -> None:
+    """Set one flag for threads that wait for it."""
+    if "anyconv._namespace._loops" not in sys.modules:
+        flags[index] = 1
+        return
+    from anyconv._namespace import _waiting
+
+    _waiting.tell(flags, index, LINGERS)
+
+
+def zeros_of_whole_numbers(count: int) -> Array:
+    """Flags for `wait_awake`, an array of NumPy's."""
+    import numpy
+
+    return numpy.zeros(count, dtype=numpy.int64)
 
 
 def outputs_together(channels: int, stride: int, *, are_summed: bool = False) -> int:

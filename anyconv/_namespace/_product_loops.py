@@ -43,6 +43,10 @@ from anyconv._typing import Array
 SUMS, WINDOWS = 384, 256
 # Panels of so many bytes are kept for all windows, larger ones are copied for each portion.
 HELD_BYTES = 2**23
+
+# The windows that are summed before they are added to a weight's gradient; fewer where they are far
+# apart, for a cache has but few places for cells so many bytes from one another.
+SUMMED, SUMMED_FAR, FAR = 512, 256, 1024
 ROWS_OF = np.asarray(TILE_ROWS)
 
 
@@ -79,10 +83,10 @@ def _multiply(
 
 
 @_inner
-def _panels(columns: int, size: int) -> Array:
+def _panels(columns: int, size: int, most: int) -> Array:
     """The vectors in each panel, which are as even as they can be."""
     vectors = -(-columns // size)
-    count = -(-vectors // MOST_VECTORS)
+    count = -(-vectors // most)
     panels = np.empty(count, np.int64)
     for j in range(count):
         panels[j] = vectors * (j + 1) // count - vectors * j // count
@@ -275,7 +279,7 @@ def product(
     is_joined = axes[INNER, DILATION] * axes[INNER, X_STEP] == c
     total = taps_at.size * c
     most = _portion(total, axes[INNER, TAPS] * c if is_joined else c)
-    panels = _panels(columns, size)
+    panels = _panels(columns, size, MOST_VECTORS)
     holds = total * panels.sum() * VECTOR_BYTES <= HELD_BYTES
     packed = _aligned((total * panels.sum() if holds else most * panels.max()) * size, y)
     spans, ends, x_at, y_at = _classes(axes)
@@ -434,12 +438,13 @@ def product_weight(w: Array, x: Array, y: Array, axes: Array, channels: int, col
     x_at, w_at = np.empty(taps * c, np.int64), np.empty(taps * c, np.int64)
     for f in range(taps * c):
         x_at[f], w_at[f] = f % (together * c), f * columns
-    panels = _panels(columns, size)
-    packed = _aligned(WINDOWS * panels.max() * size, y)
-    segments, runs = np.empty((WINDOWS, 7), np.int64), np.empty(3 * WINDOWS, np.int64)
+    panels = _panels(columns, size, MOST_VECTORS)
+    at_once = SUMMED_FAR if step * x.itemsize >= FAR else SUMMED
+    packed = _aligned(at_once * panels.max() * size, y)
+    segments, runs = np.empty((at_once, 7), np.int64), np.empty(3 * at_once, np.int64)
     first = 0
     while True:
-        count, windows = _segments(axes, first, WINDOWS, segments)
+        count, windows = _segments(axes, first, at_once, segments)
         if windows == 0:
             return
         column = 0

@@ -353,7 +353,7 @@ def winograd(
     lanes, table, tiles = VECTOR_BYTES // y.itemsize, _table(axes, tile), _count(axes, tile)
     points = table[POINTS, 0] * table[POINTS, 1] * table[POINTS, 2]
     most = -(-tiles // -(-tiles // TILES_AT_ONCE))
-    depth, panels = -(-channels // lanes) * lanes, _panels(columns, lanes)
+    depth, panels = -(-channels // lanes) * lanes, _panels(columns, lanes, MOST_VECTORS)
     widest = panels.max() * lanes
     all_weights = points * channels * panels.sum() * lanes
     holds = most < tiles and all_weights * y.itemsize <= HELD_BYTES
@@ -417,7 +417,7 @@ def winograd_weight(
     points = table[POINTS, 0] * table[POINTS, 1] * table[POINTS, 2]
     are_few = tiles <= max(columns, TILES_AT_ONCE)
     most = tiles if are_few else -(-tiles // -(-tiles // TILES_AT_ONCE))
-    depth, panels = -(-channels // lanes) * lanes, _panels(columns, lanes)
+    depth, panels = -(-channels // lanes) * lanes, _panels(columns, lanes, MOST_VECTORS)
     widest = panels.max() * lanes
     u = _aligned(points * channels * (widest if are_few else panels.sum() * lanes), y)
     v = _aligned(points * (most * depth + lanes), y)
