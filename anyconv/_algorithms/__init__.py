@@ -9,12 +9,12 @@ from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, rows_a
 from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._gemm_direct import DirectGemm
+from anyconv._algorithms._points_compiled import CompiledFft, CompiledWinograd
 from anyconv._algorithms._taps_compiled import CompiledTaps
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._algorithms._taps_plane import PlaneTaps
 from anyconv._algorithms._tiled import Tiled
-from anyconv._algorithms._winograd_compiled import CompiledWinograd
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.taps import Taps
 from anyconv._algorithms.winograd import Winograd
@@ -59,6 +59,8 @@ def algorithm_named(
         return CompiledGemm
     if name == "winograd" and CompiledWinograd.suits(problem, operation, traits):
         return CompiledWinograd
+    if name == "fft" and CompiledFft.suits(problem, operation, traits):
+        return CompiledFft
     if name == "fft":
         # Rows are folded back in many small calls, for which workers contend.
         if operation != "input" and rows_are_cheaper(problem, operation, traits):

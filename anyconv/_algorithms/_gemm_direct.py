@@ -65,7 +65,7 @@ class DirectGemm(OnCells, Gemm):
         made, geometry = super().create(problem, box, traits), problem.geometry
         starts = tuple(-before for before, _ in geometry.padding)
         return replace(
-            made, starts=starts, sizes=geometry.input, element_bytes=traits.product_bytes
+            made, starts=starts, inside=geometry.input, element_bytes=traits.product_bytes
         )
 
     @classmethod

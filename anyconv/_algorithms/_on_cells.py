@@ -12,13 +12,13 @@ from anyconv._typing import Operation, Shape
 
 @dataclass(frozen=True)
 class OnCells(Algorithm):
-    """An algorithm that sees of a slab the cells in the input: `sizes` of them along each axis.
+    """An algorithm that sees of a slab the cells in the input: `inside` of them along each axis.
 
     The first window begins at `starts`, which is negative where it begins in padding.
     """
 
     starts: Shape = ()
-    sizes: Shape = ()
+    inside: Shape = ()
 
     @property
     def is_compiled(self) -> bool:
@@ -32,18 +32,18 @@ class OnCells(Algorithm):
 
     def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
         """The same without the cells outside an input of such sizes."""
-        inside = []
+        within = []
         for (start, stop), size in zip(slab, sizes, strict=True):
             low = min(max(start, 0), size)
-            inside.append((low, max(min(stop, size), low)))
-        starts = tuple(start - low for (start, _), (low, _) in zip(slab, inside, strict=True))
-        cells = tuple(high - low for low, high in inside)
-        return replace(self, starts=starts, sizes=cells), tuple(inside)
+            within.append((low, max(min(stop, size), low)))
+        starts = tuple(start - low for (start, _), (low, _) in zip(slab, within, strict=True))
+        cells = tuple(high - low for low, high in within)
+        return replace(self, starts=starts, inside=cells), tuple(within)
 
     @property
     def cells(self) -> Shape:
         """The cells along each axis; all that windows cover, if it was not placed."""
-        return self.sizes or self.windows.input
+        return self.inside or self.windows.input
 
     @property
     def axes(self) -> list[AxisLoop]:

@@ -33,7 +33,7 @@ from anyconv._namespace._compiled import (
 )
 from anyconv._namespace._direct import (
     MOST_PANEL,
-    TILES_AT_ONCE,
+    PointMaps,
     lanes_of,
     multiplies_windows,
     multiply_points,
@@ -111,8 +111,8 @@ __all__ = [
     "LONGEST_IN_LOOPS",
     "MOST_AXES",
     "MOST_PANEL",
+    "PointMaps",
     "SUMS_AT_ONCE",
-    "TILES_AT_ONCE",
     "accumulator",
     "add_at",
     "add_at_positions",

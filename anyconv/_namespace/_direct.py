@@ -7,7 +7,7 @@ cell of x are left out. It takes a processor that multiplies and adds vectors in
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Protocol
+from typing import NamedTuple
 
 from anyconv._namespace._compiled import MOST_AXES, AxisLoop, _flat, _steps, _walk, _walkable
 from anyconv._typing import Array, DType, Shape
@@ -17,19 +17,14 @@ Matrix = tuple[tuple[float, ...], ...]
 
 # The widest panel of output channels, in elements of single precision.
 MOST_PANEL = 64
-# The tiles whose points are formed at a time.
-TILES_AT_ONCE = 256
 
 
-class PointMatrices(Protocol):
-    """The matrices of one axis: of its data, its weights and its outputs."""
+class PointMaps(NamedTuple):
+    """The matrices of each axis: of data, of weights and of outputs, or the latter's adjoints."""
 
-    @property
-    def data(self) -> Matrix: ...
-    @property
-    def weight(self) -> Matrix: ...
-    @property
-    def output(self) -> Matrix: ...
+    data: tuple[Matrix, ...]
+    weight: tuple[Matrix, ...]
+    output: tuple[Matrix, ...]
 
 
 @cache
@@ -79,18 +74,19 @@ def multiply_points(
     w: Array,
     axes: Sequence[AxisLoop],
     tile: Shape,
-    matrices: tuple[PointMatrices, ...],
+    maps: PointMaps,
+    at_once: int,
+    are_complex: bool,
 ) -> None:
     """The outputs of windows of stride and dilation one, by the points of tiles, written to y."""
-    from anyconv._namespace import _winograd_loops
-
     *kernel, c, k = w.shape
     x = _walkable(x)
     taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
     table, _ = _walk(x, y, axes)
-    sizes, factors = _factors(tile, matrices, y.dtype)
-    _winograd_loops.winograd(
-        _flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, *factors
+    sizes, *factors = _factors(tile, maps, y.dtype)
+    _point_loops().convolve(
+        *(_flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, at_once),
+        *(*factors, are_complex),
     )
 
 
@@ -100,37 +96,39 @@ def multiply_points_weight(
     y: Array,
     axes: Sequence[AxisLoop],
     tile: Shape,
-    matrices: tuple[PointMatrices, ...],
+    maps: PointMaps,
+    at_once: int,
+    are_complex: bool,
 ) -> None:
-    """The adjoint in w, which is contiguous, added to it."""
-    from anyconv._namespace import _winograd_loops
-
+    """The adjoint in w, which is contiguous, added to it; the maps are the gradient's."""
     *_, c, k = w.shape
     x, y = _walkable(x), _walkable(y)
     table, _ = _walk(x, y, axes)
-    sizes, factors = _factors(tile, matrices, y.dtype, is_adjoint=True)
-    _winograd_loops.winograd_weight(_flat(w), _flat(x), _flat(y), table, c, k, sizes, *factors)
+    sizes, *factors = _factors(tile, maps, y.dtype)
+    _point_loops().convolve_weight(
+        *(_flat(w), _flat(x), _flat(y), table, c, k, sizes, at_once), *factors, are_complex
+    )
+
+
+@cache
+def _point_loops() -> ModuleType:
+    from anyconv._namespace import _point_loops
+
+    return _point_loops
 
 
 @lru_cache(maxsize=256)
-def _factors(
-    tile: Shape, matrices: tuple[PointMatrices, ...], dtype: DType, *, is_adjoint: bool = False
-) -> tuple[Array, list[Array]]:
-    """The sizes of a tile along three axes, and all axes' matrices one after the other.
-
-    Of data, weights and outputs, or of their gradient's adjoint: the latter two transposed.
-    """
+def _factors(tile: Shape, maps: PointMaps, dtype: DType) -> tuple[Array, ...]:
+    """The sizes of a tile along three axes, and each map's matrices one after the other."""
     import numpy
 
     missing = MOST_AXES - len(tile)
-    factors = []
-    for name in ("data", "weight", "output"):
-        each = [numpy.asarray(getattr(axis, name), dtype) for axis in matrices]
-        if is_adjoint and name != "data":
-            each = [matrix.T for matrix in each]
-        rows = [numpy.ones(missing, dtype), *(matrix.reshape(-1) for matrix in each)]
-        factors.append(numpy.concatenate(rows))
-    return numpy.asarray((1,) * missing + tile, dtype=numpy.int64), factors
+    factors = (
+        [1.0] * missing + [entry for matrix in axes for row in matrix for entry in row]
+        for axes in maps
+    )
+    sizes = numpy.asarray((1,) * missing + tile, dtype=numpy.int64)
+    return (sizes, *(numpy.asarray(entries, dtype=dtype) for entries in factors))
 
 
 def _lowest(w: Array) -> Array:

@@ -31,7 +31,6 @@ from anyconv._namespace._loops import (
     _loop,
 )
 from anyconv._namespace._tile import (
-    MOST_ROWS,
     MOST_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
@@ -53,7 +52,7 @@ ROWS_OF = np.asarray(TILE_ROWS)
 @_inner
 def _multiply(
     vectors: int,
-    y: Array,
+    y: Any,
     y_at: Array,
     column: int,
     x: Array,
@@ -63,23 +62,32 @@ def _multiply(
     stop: int,
     runs: Array,
     count: int,
-    w: Array,
+    w: Any,
+    w_step: int,
     width: int,
     adds: bool,
 ) -> None:
     """All tiles of a panel, for the rows from `first` on."""
     most = ROWS_OF[vectors]
     for i in range(first, stop, most):
-        rows = min(most, stop - i)
+        n = min(most, stop - i)
         if vectors == 1:
-            multiply_tile(1, y, y_at, column, x, x_at, step, i, rows, runs, count, w, width, adds)
+            multiply_tile(
+                1, y, y_at, column, x, x_at, step, i, n, runs, count, w, w_step, width, adds
+            )
         elif vectors == 2:
-            multiply_tile(2, y, y_at, column, x, x_at, step, i, rows, runs, count, w, width, adds)
+            multiply_tile(
+                2, y, y_at, column, x, x_at, step, i, n, runs, count, w, w_step, width, adds
+            )
         elif MOST_VECTORS == 4:
             if vectors == 3:
-                multiply_tile(3, y, y_at, column, x, x_at, step, i, rows, runs, count, w, width, adds)
+                multiply_tile(
+                    3, y, y_at, column, x, x_at, step, i, n, runs, count, w, w_step, width, adds
+                )
             else:
-                multiply_tile(4, y, y_at, column, x, x_at, step, i, rows, runs, count, w, width, adds)
+                multiply_tile(
+                    4, y, y_at, column, x, x_at, step, i, n, runs, count, w, w_step, width, adds
+                )
 
 
 @_inner
@@ -316,6 +324,7 @@ def product(
                             runs,
                             count,
                             packed,
+                            width,
                             wanted - (vectors - 1) * size,
                             adds,
                         )
@@ -468,6 +477,7 @@ def product_weight(w: Array, x: Array, y: Array, axes: Array, channels: int, col
                         runs,
                         found,
                         packed,
+                        width,
                         wanted - (vectors - 1) * size,
                         True,
                     )

@@ -54,40 +54,44 @@ def multiply_tile(
     runs: Any,
     count: Any,
     w: Any,
+    w_step: Any,
     width: Any,
     adds: Any,
 ) -> Any:
-    """`y[y_at[i] + column + j] = sum_r sum_k x[x_at[i] + r.x + k step] w[r.w + k width' + j]`.
+    """`y[y_at[i] + column + j] = sum_r sum_k x[x_at[i] + r.x + k step] w[r.w + k w_step + j]`.
 
     It is for i from `first` on, `rows` of them, at most `TILE_ROWS[vectors]`, and for as many j as
-    there are elements in `vectors`, the last of which has `width`; w has no gaps, so width' is that
-    of all vectors. The `count` runs r are threes of whole numbers: r.x, r.w and how many k there
-    are, one at least. With `adds` sums are added to y. Nothing outside of these elements is read or
-    written, but for all of w's last vector.
+    there are elements in `vectors`, the last of which has `width`. The `count` runs r are threes of
+    whole numbers: r.x, r.w and how many k there are, one at least. With `adds` sums are added to y.
+    Nothing outside of these elements is read or written, but for all of w's last vector. In place
+    of y and w may stand where they begin in memory.
     """
     if not isinstance(vectors, types.IntegerLiteral):
         return None
     most = vectors.literal_value
-    given = (vectors, y, y_at, column, x, x_at, step, first, rows, runs, count, w, width, adds)
+    given = (vectors, y, y_at, column, x, x_at, step, first, rows, runs, count, w, w_step, width, adds)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        tile = _Tile(context, signature.args[1].dtype, most)
-        pointers, numbers = _parts(context, builder, signature, arguments)
-        _call(builder, f"tile_{most}_{tile.bytes}", tile.multiply, [*pointers, *numbers])
+        tile = _Tile(context, x.dtype, most)
+        values = _values(context, builder, signature, arguments)
+        for at in (0, 10):  # y and w
+            if isinstance(values[at].type, ir.IntType):
+                values[at] = builder.inttoptr(values[at], tile.element.as_pointer())
+        _call(builder, f"tile_{most}_{tile.bytes}", tile.multiply, values)
         return context.get_dummy_value()
 
     return types.void(*given), generate
 
 
-def _parts(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[list[Any], ...]:
-    """Where the arrays among some arguments begin, and the numbers but for the first, a literal."""
-    pointers, numbers = [], []
+def _values(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """Where arrays begin, and numbers, of all arguments but the first, a literal."""
+    values = []
     for kind, value in zip(signature.args[1:], arguments[1:], strict=True):
         if isinstance(kind, types.Array):
-            pointers.append(context.make_array(kind)(context, builder, value).data)
+            values.append(context.make_array(kind)(context, builder, value).data)
         else:
-            numbers.append(context.cast(builder, value, kind, types.intp))
-    return pointers, numbers
+            values.append(context.cast(builder, value, kind, types.intp))
+    return values
 
 
 def _call(builder: Any, name: str, write: Any, arguments: list[Any]) -> None:
@@ -121,15 +125,16 @@ class _Tile:
         builder: Any,
         y: Any,
         y_at: Any,
+        column: Any,
         x: Any,
         x_at: Any,
-        runs: Any,
-        w: Any,
-        column: Any,
         step: Any,
         first: Any,
         rows: Any,
+        runs: Any,
         count: Any,
+        w: Any,
+        w_step: Any,
         width: Any,
         adds: Any,
     ) -> None:
@@ -151,7 +156,7 @@ class _Tile:
             starts = [builder.gep(place, [from_x]) for place in places]
             with _Loop(builder, length, outer.sums) as inner:
                 ahead = builder.mul(inner.index, step)
-                row = builder.mul(inner.index, self.number(self.vectors * self.size))
+                row = builder.mul(inner.index, w_step)
                 factors = builder.gep(w, [builder.add(from_w, row)])
                 loaded = [self.load(factors, vector) for vector in range(self.vectors)]
                 for i, start in enumerate(starts):
@@ -332,7 +337,7 @@ def combine_rows(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         tile = _Tile(context, signature.args[1].dtype, 1)
-        (factors,), (at, *others) = _parts(context, builder, signature, arguments)
+        factors, at, *others = _values(context, builder, signature, arguments)
         factors = builder.gep(factors, [at])
         write = partial(tile.combine, most)
         _call(builder, f"combine_{most}_{tile.bytes}", write, [factors, *others])

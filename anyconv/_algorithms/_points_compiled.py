@@ -1,0 +1,304 @@
+"""`winograd` and `fft` in compiled loops, from the input's own cells to the output's.
+
+Transforms are small matrices applied to vectors of channels, one axis after the other; products are
+those of tiles (`DirectGemm`). The points of a few tiles at a time are all that is held.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+from typing import ClassVar, Literal, Self
+
+from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
+from anyconv._algorithms._fft_short import ShortFft
+from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms._tiled import Tiled
+from anyconv._algorithms._toom_cook import Matrix, matrices
+from anyconv._algorithms.winograd import Winograd
+from anyconv._costs import Cost
+from anyconv._geometry import Problem
+from anyconv._namespace import (
+    MOST_PANEL,
+    PointMaps,
+    device,
+    lanes_of,
+    multiplies_windows,
+    multiply_points,
+    multiply_points_weight,
+)
+from anyconv._traits import Traits
+from anyconv._typing import Array, Namespace, Operation, Shape
+
+# The tiles that are taken at a time, unless their points are more than so many numbers.
+MOST_TILES, MOST_POINTS = 256, 2**21
+# The points of all weights are kept for all tiles, if they are no more than these.
+MOST_HELD = 2**20
+# What a point of `winograd` takes to be made, of data or to an output, and of weights, in elements
+# read; and what all of `fft` takes next to its multiplications as a large product.
+POINT, WEIGHT_POINT, SPECTRAL = 4.0, 5.0, 1.75
+# The longest axis of a tile that is transformed by matrices.
+LONGEST = 48
+
+
+@dataclass(frozen=True)
+class CompiledPoints(OnCells, Tiled):
+    """Tiles whose maps are one pass each, but for the input gradient as it stands."""
+
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
+    # Whether points are complex numbers.
+    are_complex: ClassVar[bool] = False
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Real numbers, a single group; an input gradient is the convolution of a turned weight."""
+        if operation == "input" or problem.groups > 1 or cls.refusal(problem):
+            return False
+        suits = traits.adds_products and super().suits(problem, operation, traits)
+        return suits and multiplies_windows()
+
+    @classmethod
+    def splits_channels(cls, problem: Problem, operation: Operation) -> bool:
+        """Where there are more weights than data, each worker has the points of some."""
+        windows = problem.images * prod(problem.geometry.output)
+        return windows <= 16 * problem.out_channels and problem.out_channels >= 2 * MOST_PANEL
+
+    @property
+    @abstractmethod
+    def planes(self) -> int:
+        """The numbers that the points of a tile are, for each channel."""
+
+    @property
+    @abstractmethod
+    def maps(self) -> PointMaps:
+        """The matrices B, G and A of each axis."""
+
+    @property
+    @abstractmethod
+    def gradient_maps(self) -> PointMaps:
+        """The matrices B, G* and A*."""
+
+    @property
+    def reach(self) -> Shape:
+        """The input under all windows: a tile that hangs over reads nothing there."""
+        return self.windows.input
+
+    def held(self, images: int, channels: int) -> int | None:
+        """Nothing is prepared but in the loops."""
+        return None
+
+    def fits_cache(self, images: int, block: int, weights: int) -> bool:
+        """The loops take as many tiles as a cache holds by themselves."""
+        return True
+
+    @property
+    def fewest_rows(self) -> int:
+        """Few are cut further, for as long as there are not enough blocks."""
+        return 1
+
+    def at_once(self, channels: int) -> int:
+        """The tiles that are taken at a time."""
+        return max(min(MOST_TILES, MOST_POINTS // (2 * self.planes * channels)), 16)
+
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """The points of some tiles, of weights or their sums, and of a panel of products."""
+        planes, at_once = self.planes, self.at_once(in_channels)
+        tiles, most = self.rows(images), max(at_once, out_channels)
+        panel, is_all = MOST_PANEL + 16, out_channels + 2 * MOST_PANEL
+        holds = tiles > most or (tiles > at_once and planes * in_channels * is_all <= MOST_HELD)
+        tiles, depth = min(tiles, most), (2 if self.are_complex else 1) * (in_channels + 16)
+        weights = in_channels * (is_all if holds else panel)
+        room = 8 * prod(self.tiles.kernel) * panel
+        return planes * (tiles * (depth + panel) + weights) + room + 16 * (tiles + in_channels)
+
+    def weight_elements(self, in_channels: int, out_channels: int) -> int:
+        """As many as the weights."""
+        return prod(self.windows.kernel) * in_channels * out_channels
+
+    def passes(self, tiles: int, rows: int, in_channels: int, out_channels: int) -> int:
+        """How often the points of weights are made, by blocks of so many rows."""
+        at_once = self.at_once(in_channels)
+        if self.planes * in_channels * out_channels <= MOST_HELD:
+            at_once = rows
+        return -(-tiles // max(min(at_once, rows), 1))
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The weights as they are, `(*kernel, c, k)`."""
+        return (w,)
+
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """A view, `(*kernel, k, c) -> (*kernel, c, k)`."""
+        return (xp.matrix_transpose(w),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient as it is."""
+        return terms[0]
+
+    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The outputs of one block, from its cells and the weights."""
+        shape = (x.shape[0], *self.windows.output, weights[0].shape[-1])
+        y = xp.empty(shape, dtype=x.dtype, device=device(x))
+        self.forward_into(y, x, weights, xp=xp)
+        return y
+
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
+        """The same, written into y."""
+        at_once = self.at_once(x.shape[-1])
+        multiply_points(
+            y, x, weights[0], self.axes, self.tile, self.maps, at_once, self.are_complex
+        )
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the weight's gradient, `(*kernel, c, k)`."""
+        shape = (*self.windows.kernel, x.shape[-1], dy.shape[-1])
+        dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+        maps, at_once = self.gradient_maps, self.at_once(x.shape[-1])
+        multiply_points_weight(dw, x, dy, self.axes, self.tile, maps, at_once, self.are_complex)
+        return [dw]
+
+
+@dataclass(frozen=True)
+class CompiledWinograd(CompiledPoints, Winograd):
+    """`Winograd` in compiled loops."""
+
+    @property
+    def planes(self) -> int:
+        """The products of a tile."""
+        return self.points
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """A product for each point, and what it takes to make points of data and of weights."""
+        tiles, points = images * prod(self.tiles.output), self.points
+        products = 1.1 * points * tiles * in_channels * lanes_of(out_channels, 4)
+        made = POINT * tiles * points * (in_channels + out_channels)
+        passes = self.passes(tiles, rows, in_channels, out_channels)
+        weights = WEIGHT_POINT * points * in_channels * out_channels * passes
+        return Cost(products, made + weights, 0, 4)
+
+    @property
+    def maps(self) -> PointMaps:
+        """Those of minimal filtering."""
+        return _winograd_maps(self.tile, self.windows.kernel)
+
+    @property
+    def gradient_maps(self) -> PointMaps:
+        """The same, transposed where they are adjoints."""
+        data, weight, output = self.maps
+        return PointMaps(data, tuple(map(_transposed, weight)), tuple(map(_transposed, output)))
+
+
+@dataclass(frozen=True)
+class CompiledFft(CompiledPoints, ShortFft):
+    """`ShortFft` of two axes in compiled loops, whose transforms may have any size."""
+
+    are_complex: ClassVar[bool] = True
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Two axes without strides or dilation, and channels to be multiplied on both sides."""
+        g = problem.geometry
+        are_plain = g.rank == 2 and all(n == 1 for n in (*g.stride, *g.dilation))
+        if not are_plain or min(g.kernel) == 1 or problem.is_thin or 2 * max(g.kernel) > LONGEST:
+            return False
+        return super().suits(problem, operation, traits)
+
+    @classmethod
+    def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
+        """Tiles of the size that costs the least, and transforms no larger than they need."""
+        made = super().create(problem, box, traits)
+        tile = _cheapest_tile(problem)
+        sizes = _sums(tile, problem.geometry.kernel)
+        return replace(made, tile=tile, sizes=sizes)
+
+    @property
+    def is_compiled(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def planes(self) -> int:
+        """Both parts of half of the frequencies."""
+        return _planes(self.sizes)
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """Four products for each frequency, and the transforms."""
+        tiles, kernel = images * prod(self.tiles.output), self.windows.kernel
+        passes = self.passes(tiles, rows, in_channels, out_channels)
+        multiplies = _multiplies(self.tile, kernel, tiles, in_channels, out_channels, passes)
+        return Cost(SPECTRAL * multiplies, 0, 0, 4)
+
+    @property
+    def maps(self) -> PointMaps:
+        """Transforms of all inputs of a tile and of the taps, and back to its outputs."""
+        return _spectral_maps(self.tile, self.windows.kernel)
+
+    @property
+    def gradient_maps(self) -> PointMaps:
+        """Transforms of all inputs and of the outputs, and back to the taps."""
+        data, output, weight = _spectral_maps(self.windows.kernel, self.tile)
+        return PointMaps(data, weight, output)
+
+
+def _transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))
+
+
+def _sums(tile: Shape, kernel: Shape) -> Shape:
+    """The inputs of a tile."""
+    return tuple(m + r - 1 for m, r in zip(tile, kernel, strict=True))
+
+
+def _planes(sizes: Shape) -> int:
+    """Both parts of the frequencies, of which the outer axis has half."""
+    outer, inner = sizes
+    return 2 * (outer // 2 + 1) * inner
+
+
+@lru_cache(maxsize=256)
+def _winograd_maps(tile: Shape, kernel: Shape) -> PointMaps:
+    axes = tuple(map(matrices, tile, kernel))
+    return PointMaps(*zip(*axes, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _spectral_maps(tile: Shape, kernel: Shape) -> PointMaps:
+    sizes = _sums(tile, kernel)
+    return PointMaps(
+        to_spectrum(sizes, sizes), to_spectrum(kernel, sizes), from_spectrum(tile, sizes)
+    )
+
+
+def _multiplies(
+    tile: Shape, kernel: Shape, tiles: int, in_channels: int, out_channels: int, passes: float
+) -> float:
+    """The multiplications of so many tiles, by weights that are transformed so often."""
+    sizes = _sums(tile, kernel)
+    half, (outer, inner) = sizes[0] // 2 + 1, sizes
+    data = 2 * half * (outer * inner + 2 * inner * inner)
+    outputs = tile[0] * inner * (4 * half + 2 * tile[1])
+    weights = 2 * half * kernel[1] * (kernel[0] + 2 * inner)
+    lanes = lanes_of(out_channels, 4)
+    products = 2 * _planes(sizes) * tiles * in_channels * lanes
+    transforms = tiles * (data * in_channels + outputs * out_channels)
+    return products + transforms + passes * weights * in_channels * out_channels
+
+
+@lru_cache(maxsize=1024)
+def _cheapest_tile(problem: Problem) -> Shape:
+    """The outputs of a tile, parts of equal size along both axes, that multiply the least."""
+    geometry = problem.geometry
+    c, k = problem.in_channels, problem.out_channels
+    most = tuple(LONGEST - taps + 1 for taps in geometry.kernel)
+
+    def multiplies(tile: Shape) -> float:
+        counts = (-(-o // m) for o, m in zip(geometry.output, tile, strict=True))
+        tiles = max(problem.images, 1) * prod(counts)
+        passes = max(tiles * 3 * _planes(_sums(tile, geometry.kernel)) * c / (2 * MOST_POINTS), 1)
+        return _multiplies(tile, geometry.kernel, tiles, c, k, passes)
+
+    choices = [
+        {-(-o // parts) for parts in range(-(-o // m), o + 1)}
+        for o, m in zip(geometry.output, most, strict=True)
+    ]
+    return min(((a, b) for a in choices[0] for b in choices[1]), key=multiplies)
