@@ -60,9 +60,11 @@ def share(
     with single_threaded_products():
         # The calling thread takes the last share itself.
         futures = [_pool(workers - 1).submit(task.run) for task in tasks]
-        last = work(shares[-1])
-        if not wait_awake(done):
-            wait(futures)
+        try:
+            last = work(shares[-1])
+        finally:
+            if not wait_awake(done):
+                wait(futures)
     return [*(task.outcome() for task in tasks), last]
 
 

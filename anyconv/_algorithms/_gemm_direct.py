@@ -36,6 +36,9 @@ MOST_PACKED = 2**21
 MOST_SUMMED_CHANNELS = 256
 # With fewer windows, those of so many channels are not cut among workers, but channels are.
 FEW_WINDOWS, MANY_CHANNELS = 2**11, 256
+# What a product takes more than the best of a library's; and the rows by which a class of windows
+# misses whole tiles.
+LOSS, HALF_A_TILE = 1.1, 3
 # Of fewer channels a tile takes those of several taps, which padding would tell apart.
 FEW_CHANNELS = 6
 
@@ -97,12 +100,13 @@ class DirectGemm(OnCells, Gemm):
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The products of taps on cells, in tiles of which classes of windows fill whole ones."""
+        outputs = images * prod(self.windows.output)
         on_cells = images * prod(sum(_taps(axis)) for axis in self.axes)
-        windows = on_cells + 3 * min(self._classes, images * prod(self.windows.output)) * self.windows.taps
+        unfilled = HALF_A_TILE * min(self._classes, outputs) * self.windows.taps
         run = in_channels * (self.windows.kernel[-1] if self.windows.dilation[-1] == 1 else 1)
         lanes = lanes_of(out_channels, self.element_bytes)
-        products = windows * in_channels * lanes * (1 + 1 / run) * 1.08
-        return Cost(products, images * prod(self.windows.output) * out_channels, 0, 4)
+        products = (on_cells + unfilled) * in_channels * lanes * (1 + 1 / run)
+        return Cost(LOSS * products, outputs * out_channels, 0, 4)
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The weights as they are, `(*kernel, c, k)`."""

@@ -63,8 +63,8 @@ def _loops() -> ModuleType:
     return _loops
 
 
-# So often a thread looks whether others are done, in about a fifth of a millisecond; and one that is
-# done leaves the interpreter's lock to it for a hundredth.
+# So often a thread looks whether others are done, in about a fifth of a millisecond; and one that
+# is done leaves the interpreter's lock to it for a hundredth.
 LOOKS, LINGERS = 500_000, 20_000
 
 
@@ -75,9 +75,9 @@ def wait_awake(flags: Array) -> bool:
     """
     if "anyconv._namespace._loops" not in sys.modules:
         return False
-    from anyconv._namespace import _waiting
+    from anyconv._namespace import _waiting_loops
 
-    done: bool = _waiting.wait(flags, LOOKS)
+    done: bool = _waiting_loops.wait(flags, LOOKS)
     return done
 
 
@@ -86,9 +86,9 @@ def tell_awake(flags: Array, index: int) -> None:
     if "anyconv._namespace._loops" not in sys.modules:
         flags[index] = 1
         return
-    from anyconv._namespace import _waiting
+    from anyconv._namespace import _waiting_loops
 
-    _waiting.tell(flags, index, LINGERS)
+    _waiting_loops.tell(flags, index, LINGERS)
 
 
 def zeros_of_whole_numbers(count: int) -> Array:

@@ -37,14 +37,14 @@ def _loops() -> ModuleType:
 @cache
 def multiplies_windows() -> bool:
     """Whether there are such loops for this processor, where Numba can be imported."""
-    from anyconv._namespace._tile import has_fused_vectors
+    from anyconv._namespace._tile_loops import has_fused_vectors
 
     return has_fused_vectors()
 
 
 def lanes_of(columns: int, itemsize: int) -> float:
     """The columns that a row of weights takes as long as: vectors are whole, a lone one is slow."""
-    from anyconv._namespace._tile import VECTOR_BYTES
+    from anyconv._namespace._tile_loops import VECTOR_BYTES
 
     lanes = VECTOR_BYTES // itemsize
     vectors = -(-columns // lanes)

@@ -59,7 +59,7 @@ AT_ONCE = 1024
 SHORT = U(8)
 
 
-def _loop(function: Callable[..., None]) -> Any:
+def _loop(function: Callable[..., Any]) -> Any:
     """Compiled when it is first called, and kept on disk where Numba finds a place for it."""
     try:
         return njit(cache=True, **_OPTIONS)(function)

@@ -5,7 +5,7 @@
 B, G and A are small matrices along each axis, applied to vectors of channels one axis after the
 other. For some tiles at a time the points of the input are formed, then for one panel of output
 channels after another those of the weight, or of the output's gradient, the products of each point
-(`_tile`) and what is wanted of them.
+(`_tile_loops`) and what is wanted of them.
 
 The points of Fourier transforms are complex: their matrices take the outer of two axes to pairs of
 parts, of half of its frequencies, and the inner one both parts of its cells to both parts of its
@@ -17,6 +17,8 @@ ones, and with the weight's conjugate the products are
 How arrays are walked through is told at the top of `_loops`. Points of a tile, or of a channel of
 the weights, are planes of one array, and beside one another for every tile.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,7 @@ from anyconv._namespace._loops import (
     _loop,
 )
 from anyconv._namespace._product_loops import _aligned, _multiply, _panels
-from anyconv._namespace._tile import MOST_VECTORS, VECTOR_BYTES, combine_rows
+from anyconv._namespace._tile_loops import MOST_VECTORS, VECTOR_BYTES, combine_rows
 from anyconv._typing import Array
 
 # The tiles that are multiplied by weights at a time.
@@ -83,8 +85,9 @@ def _along(
                 to = y + (i * y_i + j * y_j) * t.itemsize
                 place = x + (i * x_i + j * x_j) * t.itemsize
                 _multiply(
-                    width // lanes, to, y_at, 0, t, t_rows, 1, 0, m, run, 1, place, x_k, lanes, False
-                )
+                    width // lanes, to, y_at, 0, t, t_rows, 1, 0, m, run, 1, place, x_k, lanes,
+                    False,
+                )  # fmt: skip
         return
     for i in range(rows):
         for j in range(columns):
@@ -165,7 +168,7 @@ def _pack_steps(table: Array, row: int, sizes: int, apart: int) -> None:
 
 
 @_inner
-def _table(axes: Array, tile: Array, is_complex: bool) -> Array:
+def _table(axes: Array, tile: Array, is_complex: bool) -> Any:
     """The table, with the sizes and the steps of x and y."""
     table = np.zeros((TABLE_ROWS, 3), np.int64)
     for axis in range(3):
@@ -179,20 +182,20 @@ def _table(axes: Array, tile: Array, is_complex: bool) -> Array:
 
 
 @_inner
-def _planes(table: Array) -> int:
+def _planes(table: Array) -> Any:
     """The numbers that the points of one tile are."""
     return table[POINTS, 0] * table[POINTS, 1] * table[POINTS, 2]
 
 
 @_inner
-def _room(table: Array, like: Array) -> Array:
+def _room(table: Array, like: Array) -> Any:
     """Room for a tile's vectors between two axes, or gathered, or twice as many."""
     cells = table[CELLS_OF, 0] * (table[CELLS_OF, 1] + 1) * table[CELLS_OF, 2]
     return _aligned(2 * cells * MOST_VECTORS * VECTOR_BYTES // like.itemsize, like)
 
 
 @_inner
-def _count(axes: Array, tile: Array) -> int:
+def _count(axes: Array, tile: Array) -> Any:
     """All tiles."""
     count = axes[IMAGES, OUTPUTS]
     for axis in range(3):

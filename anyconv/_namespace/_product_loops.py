@@ -2,7 +2,7 @@
 
     y[p, j] = sum_f x[place of window p + place of f] w[f, j],     f = (tap, channel)
 
-A tile of the product (`_tile`) is given the places of its rows in x and sums over runs of
+A tile of the product (`_tile_loops`) is given the places of its rows in x and sums over runs of
 neighbours, so a window is read where its cells lie. Windows are taken by classes that share the
 taps on cells of the input; padding is neither made nor multiplied. The weights are copied into
 panels as wide as a tile, and both they and the windows are taken in portions that a cache holds.
@@ -30,7 +30,7 @@ from anyconv._namespace._loops import (
     _inner,
     _loop,
 )
-from anyconv._namespace._tile import (
+from anyconv._namespace._tile_loops import (
     MOST_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
@@ -91,7 +91,7 @@ def _multiply(
 
 
 @_inner
-def _panels(columns: int, size: int, most: int) -> Array:
+def _panels(columns: int, size: int, most: int) -> Any:
     """The vectors in each panel, which are as even as they can be."""
     vectors = -(-columns // size)
     count = -(-vectors // most)
@@ -102,7 +102,7 @@ def _panels(columns: int, size: int, most: int) -> Array:
 
 
 @_inner
-def _spans(axes: Array, axis: int, spans: Array) -> int:
+def _spans(axes: Array, axis: int, spans: Array) -> Any:
     """The outputs along an axis by the taps they have on cells: first, stop, low, high of each."""
     outputs, taps, stride, dilation, start, cells = axes[axis, :6]
     count = 0
@@ -119,13 +119,13 @@ def _spans(axes: Array, axis: int, spans: Array) -> int:
 
 
 @_inner
-def _most_spans(axes: Array, axis: int) -> int:
+def _most_spans(axes: Array, axis: int) -> Any:
     """No more spans than that: one for each window that begins before the input or ends after."""
     return min(axes[axis, OUTPUTS], 2 * axes[axis, TAPS] * axes[axis, DILATION] + 1)
 
 
 @_inner
-def _put_run(runs: Array, count: int, f: int, length: int, at: int, portion: Array) -> int:
+def _put_run(runs: Array, count: int, f: int, length: int, at: int, portion: Array) -> Any:
     """A run of neighbours of a window, as far as it is in a portion; the new count of runs."""
     low, high, place, width = portion
     start, stop = max(f, low), min(f + length, high)
@@ -137,7 +137,7 @@ def _put_run(runs: Array, count: int, f: int, length: int, at: int, portion: Arr
 
 
 @_inner
-def _runs_of(axes: Array, spans: Array, c: int, portion: Array, runs: Array) -> int:
+def _runs_of(axes: Array, spans: Array, c: int, portion: Array, runs: Array) -> Any:
     """The runs of a class of windows in a portion: place in x, in the panel, and length, of each.
 
     `portion` tells where it begins and ends among (tap, channel), where its panel lies and how wide
@@ -164,7 +164,7 @@ def _runs_of(axes: Array, spans: Array, c: int, portion: Array, runs: Array) -> 
 
 
 @_inner
-def _windows_of(axes: Array, spans: Array, count: int, x_at: Array, y_at: Array) -> int:
+def _windows_of(axes: Array, spans: Array, count: int, x_at: Array, y_at: Array) -> Any:
     """The places of a class's windows in x and y, written from the count on; the new count."""
     step = axes[INNER, STRIDE] * axes[INNER, X_STEP]
     for n in range(axes[IMAGES, OUTPUTS]):
@@ -229,7 +229,7 @@ def _pack(
 
 
 @_inner
-def _portion(total: int, unit: int) -> int:
+def _portion(total: int, unit: int) -> Any:
     """How many sums are formed at a time: whole units where that can be."""
     most = max(SUMS // unit, 1) * unit if unit <= SUMS else -(-unit // -(-unit // SUMS))
     if unit <= SUMS:
@@ -239,7 +239,7 @@ def _portion(total: int, unit: int) -> int:
 
 
 @_inner
-def _aligned(elements: int, y: Array) -> Array:
+def _aligned(elements: int, y: Array) -> Any:
     """Room that begins where a vector may."""
     spare = VECTOR_BYTES // y.itemsize
     room = np.empty(elements + spare, y.dtype)
@@ -248,16 +248,17 @@ def _aligned(elements: int, y: Array) -> Array:
 
 
 @_inner
-def _classes(axes: Array) -> tuple[Array, Array, Array, Array]:
+def _classes(axes: Array) -> Any:
     """Windows by the taps that they have on cells: the spans of each class, and where it ends.
 
     And the places of all windows in x and y, class by class.
     """
     most = max(_most_spans(axes, OUTER), _most_spans(axes, MIDDLE), _most_spans(axes, INNER))
     each = np.empty((3, most, 4), np.int64)
-    a, b, o = _spans(axes, OUTER, each[0]), _spans(axes, MIDDLE, each[1]), _spans(axes, INNER, each[2])
+    a, b = _spans(axes, OUTER, each[0]), _spans(axes, MIDDLE, each[1])
+    o = _spans(axes, INNER, each[2])
     spans, ends = np.empty((a * b * o, 3, 4), np.int64), np.empty(a * b * o + 1, np.int64)
-    windows = axes[IMAGES, OUTPUTS] * axes[OUTER, OUTPUTS] * axes[MIDDLE, OUTPUTS] * axes[INNER, OUTPUTS]
+    windows = axes[:, OUTPUTS].prod()
     x_at, y_at = np.empty(windows, np.int64), np.empty(windows, np.int64)
     ends[0] = 0
     for number in range(a * b * o):
@@ -311,23 +312,11 @@ def product(
                     adds = low > 0 and _begins(axes, spans[number]) * c < low
                     count = _runs_of(axes, spans[number], c, portion, runs)
                     if count:
+                        last = wanted - (vectors - 1) * size
                         _multiply(
-                            vectors,
-                            y,
-                            y_at,
-                            column,
-                            x,
-                            x_at,
-                            1,
-                            i,
-                            end,
-                            runs,
-                            count,
-                            packed,
-                            width,
-                            wanted - (vectors - 1) * size,
-                            adds,
-                        )
+                            vectors, y, y_at, column, x, x_at, 1, i, end, runs, count, packed,
+                            width, last, adds,
+                        )  # fmt: skip
                     elif low == 0 and _begins(axes, spans[number]) == taps_at.size:
                         for row in range(i, end):
                             for j in range(wanted):
@@ -336,7 +325,7 @@ def product(
 
 
 @_inner
-def _begins(axes: Array, spans: Array) -> int:
+def _begins(axes: Array, spans: Array) -> Any:
     """The first tap of a class that is on a cell; the number of all if there is none."""
     taps = axes[MIDDLE, TAPS] * axes[INNER, TAPS]
     if spans[0, 2] >= spans[0, 3] or spans[1, 2] >= spans[1, 3] or spans[2, 2] >= spans[2, 3]:
@@ -345,7 +334,7 @@ def _begins(axes: Array, spans: Array) -> int:
 
 
 @_inner
-def _segments(axes: Array, first: int, most: int, segments: Array) -> tuple[int, int]:
+def _segments(axes: Array, first: int, most: int, segments: Array) -> Any:
     """Some windows from the first on as segments of rows: how many, and of how many windows.
 
     Of each: where its row begins in x, in y, its place along the outer two axes, which of the row's
@@ -375,16 +364,14 @@ def _segments(axes: Array, first: int, most: int, segments: Array) -> tuple[int,
 
 
 @_inner
-def _is_on(axes: Array, axis: int, o: int, tap: int) -> bool:
+def _is_on(axes: Array, axis: int, o: int, tap: int) -> Any:
     """Whether a tap of a window is on a cell."""
     place = o * axes[axis, STRIDE] + tap * axes[axis, DILATION] + axes[axis, START]
     return 0 <= place < axes[axis, CELLS]
 
 
 @_inner
-def _runs_under(
-    axes: Array, tap: int, segments: Array, count: int, width: int, runs: Array
-) -> int:
+def _runs_under(axes: Array, tap: int, segments: Array, count: int, width: int, runs: Array) -> Any:
     """The windows of some segments that have a tap on a cell, as runs in x and y; how many."""
     k, rest = tap % axes[INNER, TAPS], tap // axes[INNER, TAPS]
     j, i = rest % axes[MIDDLE, TAPS], rest // axes[MIDDLE, TAPS]
@@ -464,22 +451,10 @@ def product_weight(w: Array, x: Array, y: Array, axes: Array, channels: int, col
             for tap in range(0, taps, together):
                 found = _runs_under(axes, tap, segments, count, width, runs)
                 if found:
+                    low, high, last = tap * c, (tap + together) * c, wanted - (vectors - 1) * size
                     _multiply(
-                        vectors,
-                        w,
-                        w_at,
-                        column,
-                        x,
-                        x_at,
-                        step,
-                        tap * c,
-                        (tap + together) * c,
-                        runs,
-                        found,
-                        packed,
-                        width,
-                        wanted - (vectors - 1) * size,
-                        True,
-                    )
+                        vectors, w, w_at, column, x, x_at, step, low, high, runs, found, packed,
+                        width, last, True,
+                    )  # fmt: skip
             column += width
         first += windows

@@ -39,7 +39,7 @@ TILE_ROWS = (0, 12, 12, 8, 6) if IS_WIDE else (0, 10, 6)
 MOST_ROWS = max(TILE_ROWS)
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def multiply_tile(
     typing: Any,
     vectors: Any,
@@ -69,7 +69,7 @@ def multiply_tile(
     if not isinstance(vectors, types.IntegerLiteral):
         return None
     most = vectors.literal_value
-    given = (vectors, y, y_at, column, x, x_at, step, first, rows, runs, count, w, w_step, width, adds)
+    others = (y, y_at, column, x, x_at, step, first, rows, runs, count, w, w_step, width, adds)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         tile = _Tile(context, x.dtype, most)
@@ -80,7 +80,7 @@ def multiply_tile(
         _call(builder, f"tile_{most}_{tile.bytes}", tile.multiply, values)
         return context.get_dummy_value()
 
-    return types.void(*given), generate
+    return types.void(vectors, *others), generate
 
 
 def _values(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
@@ -199,9 +199,7 @@ class _Tile:
             total = ir.Constant(self.vector, None)
             for j, cell in enumerate(loaded):
                 factor = self.repeat(builder.load(builder.gep(row, [self.number(j)])))
-                total = (
-                    self.multiply_add(cell, factor, total) if j else builder.fmul(cell, factor)
-                )
+                total = self.multiply_add(cell, factor, total) if j else builder.fmul(cell, factor)
             place = builder.gep(y, [builder.mul(loop.index, y_step)])
             builder.store(total, self.vector_at(place, 0)).align = self.bytes
 
@@ -313,7 +311,7 @@ class _Loop:
         self.results = self.sums
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def combine_rows(
     typing: Any,
     terms: Any,

@@ -10,11 +10,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from anyconv._namespace._loops import _inner, _loop
+from anyconv._namespace._loops import _loop
 from anyconv._typing import Array
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _is_set(typing: Any, flags: Any, index: Any) -> Any:
     """Whether a flag has been set, as memory has it now."""
 
@@ -27,7 +27,7 @@ def _is_set(typing: Any, flags: Any, index: Any) -> Any:
     return types.boolean(flags, index), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _set(typing: Any, flags: Any, index: Any) -> Any:
     """Set a flag, once all that was written before can be read."""
 
@@ -41,22 +41,16 @@ def _set(typing: Any, flags: Any, index: Any) -> Any:
     return types.void(flags, index), generate
 
 
-@_inner
-def _are_set(flags: Array) -> bool:
-    for i in range(flags.size):
-        if not _is_set(flags, i):
-            return False
-    return True
-
-
 @_loop
 def wait(flags: Array, most: int) -> bool:
     """Whether all flags were set before they had been looked at so many times."""
     for _ in range(most):
-        if _are_set(flags):
+        count = 0
+        for i in range(flags.size):
+            count += _is_set(flags, i)
+        if count == flags.size:
             return True
     return False
-
 
 
 @_loop
