@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
 from anyconv._algorithms._fft_short import ShortFft
@@ -31,13 +31,15 @@ from anyconv._namespace import (
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 
-# The tiles that are taken at a time, unless their points are more than so many numbers.
-MOST_TILES, MOST_POINTS = 256, 2**21
+# The tiles that are taken at a time, unless their points are more than so many numbers; with more
+# memory the C library gives it back to the system after each call.
+MOST_TILES, MOST_POINTS, MOST_COMPLEX = 256, 2**22, 2**21
 # The points of all weights are kept for all tiles, if they are no more than these.
 MOST_HELD = 2**20
 # What a point of `winograd` takes to be made, of data or to an output, and of weights, in elements
-# read; and what all of `fft` takes next to its multiplications as a large product.
-POINT, WEIGHT_POINT, SPECTRAL = 4.0, 5.0, 1.75
+# read; and what a number of `fft` takes to be put there and fetched again, in elements and in
+# multiplications.
+POINT, WEIGHT_POINT, MOVED, MOVED_IN_PRODUCTS = 4.0, 5.0, 3.0, 25.0
 # The longest axis of a tile that is transformed by matrices.
 LONGEST = 48
 
@@ -99,7 +101,8 @@ class CompiledPoints(OnCells, Tiled):
 
     def at_once(self, channels: int) -> int:
         """The tiles that are taken at a time."""
-        return max(min(MOST_TILES, MOST_POINTS // (2 * self.planes * channels)), 16)
+        most = MOST_COMPLEX if self.are_complex else MOST_POINTS
+        return max(min(MOST_TILES, most // (self.planes * channels)), 16)
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The points of some tiles, of weights or their sums, and of a panel of products."""
@@ -225,8 +228,8 @@ class CompiledFft(CompiledPoints, ShortFft):
         """Four products for each frequency, and the transforms."""
         tiles, kernel = images * prod(self.tiles.output), self.windows.kernel
         passes = self.passes(tiles, rows, in_channels, out_channels)
-        multiplies = _multiplies(self.tile, kernel, tiles, in_channels, out_channels, passes)
-        return Cost(SPECTRAL * multiplies, 0, 0, 4)
+        work = _spectral_work(self.tile, kernel, tiles, in_channels, out_channels, passes)
+        return Cost(1.15 * work.multiplies, MOVED * work.moved, 0, 4)
 
     @property
     def maps(self) -> PointMaps:
@@ -269,36 +272,46 @@ def _spectral_maps(tile: Shape, kernel: Shape) -> PointMaps:
     )
 
 
-def _multiplies(
+class _Work(NamedTuple):
+    """The multiplications of tiles, and the numbers that are put in planes."""
+
+    multiplies: float
+    moved: float
+
+
+def _spectral_work(
     tile: Shape, kernel: Shape, tiles: int, in_channels: int, out_channels: int, passes: float
-) -> float:
-    """The multiplications of so many tiles, by weights that are transformed so often."""
+) -> _Work:
+    """What so many tiles take, with weights that are transformed so often."""
     sizes = _sums(tile, kernel)
-    half, (outer, inner) = sizes[0] // 2 + 1, sizes
+    half, planes, (outer, inner) = sizes[0] // 2 + 1, _planes(sizes), sizes
     data = 2 * half * (outer * inner + 2 * inner * inner)
     outputs = tile[0] * inner * (4 * half + 2 * tile[1])
     weights = 2 * half * kernel[1] * (kernel[0] + 2 * inner)
     lanes = lanes_of(out_channels, 4)
-    products = 2 * _planes(sizes) * tiles * in_channels * lanes
+    products = 2 * planes * tiles * in_channels * lanes
     transforms = tiles * (data * in_channels + outputs * out_channels)
-    return products + transforms + passes * weights * in_channels * out_channels
+    transforms += passes * weights * in_channels * out_channels
+    moved = tiles * (1.5 * in_channels + 2 * out_channels) + passes * in_channels * out_channels
+    return _Work(products + transforms, planes * moved)
 
 
 @lru_cache(maxsize=1024)
 def _cheapest_tile(problem: Problem) -> Shape:
-    """The outputs of a tile, parts of equal size along both axes, that multiply the least."""
+    """The outputs of a tile that cost the least, parts of equal size along both axes."""
     geometry = problem.geometry
     c, k = problem.in_channels, problem.out_channels
     most = tuple(LONGEST - taps + 1 for taps in geometry.kernel)
 
-    def multiplies(tile: Shape) -> float:
+    def cost(tile: Shape) -> float:
         counts = (-(-o // m) for o, m in zip(geometry.output, tile, strict=True))
         tiles = max(problem.images, 1) * prod(counts)
-        passes = max(tiles * 3 * _planes(_sums(tile, geometry.kernel)) * c / (2 * MOST_POINTS), 1)
-        return _multiplies(tile, geometry.kernel, tiles, c, k, passes)
+        passes = max(tiles * _planes(_sums(tile, geometry.kernel)) * c / MOST_COMPLEX, 2)
+        multiplies, moved = _spectral_work(tile, geometry.kernel, tiles, c, k, passes)
+        return multiplies + MOVED_IN_PRODUCTS * moved
 
     choices = [
         {-(-o // parts) for parts in range(-(-o // m), o + 1)}
         for o, m in zip(geometry.output, most, strict=True)
     ]
-    return min(((a, b) for a in choices[0] for b in choices[1]), key=multiplies)
+    return min(((a, b) for a in choices[0] for b in choices[1]), key=cost)

@@ -14,8 +14,8 @@ ones, and with the weight's conjugate the products are
 
     re = x_re w_re + x_im w_im,          im = x_im w_re - x_re w_im
 
-How arrays are walked through is told at the top of `_loops`. Points of a tile, or of a channel of
-the weights, are planes of one array, and beside one another for every tile.
+How arrays are walked through is told at the top of `_loops`. Each point, or
+part of one, is a plane of an array, a matrix of tiles, or of channels of the weights.
 """
 
 from typing import Any
@@ -43,6 +43,8 @@ from anyconv._typing import Array
 
 # The tiles that are multiplied by weights at a time.
 ROWS = 48
+# The channels whose weights are gathered at a time.
+GATHERED = 16
 # Points of weights that are kept for all tiles have no more bytes.
 HELD_BYTES = 2**22
 # A matrix with longer rows is multiplied as such; of shorter ones all that is combined stays in
@@ -254,12 +256,13 @@ def _from_points(
     made: int,
     x: Array,
     at: int,
+    apart: int,
     width: int,
     room: Array,
     marks: Array,
 ) -> None:
-    """Cells of y from the points x, which have no gaps."""
-    _pack_steps(table, APART, POINTS, width)
+    """Cells of y from the points x, planes so far apart."""
+    _pack_steps(table, APART, POINTS, apart)
     target, source = y.ctypes.data + to * y.itemsize, x.ctypes.data + at * x.itemsize
     pairs = -1 if table[POINTS, 1] != table[CELLS_OF, 1] else 0
     _transform(table, t, pairs, target, steps, made, source, APART, POINTS, width, room, marks)
@@ -271,8 +274,8 @@ def _form_points(
     t: Array,
     planes: int,
     points: Array,
-    apart: int,
     depth: int,
+    apart: int,
     x: Array,
     axes: Array,
     is_output: bool,
@@ -286,7 +289,7 @@ def _form_points(
 ) -> None:
     """`B x` of some tiles, or `A* y` with `is_output`: of each its points, and their channels.
 
-    Tiles are so far `apart`, planes by `depth`. Only some channels from a column on are taken.
+    A tile has `depth`, planes are so far `apart`. Only some channels from a column on are taken.
     Cells beyond x are zero.
     """
     lanes, steps = VECTOR_BYTES // x.itemsize, Y if is_output else X
@@ -306,12 +309,12 @@ def _form_points(
         is_inside &= high_a == n_a and high_b == n_b and high_c == n_c
         lane = 0
         while lane < channels:
-            to = i * apart + lane
+            to = i * depth + lane
             some = min(channels - lane, MOST_VECTORS * lanes)
             if is_inside and some >= lanes:
                 some -= some % lanes
                 _to_points(
-                    table, t, planes, points, to, depth, x, at + lane, steps, given, some,
+                    table, t, planes, points, to, apart, x, at + lane, steps, given, some,
                     room, marks,
                 )  # fmt: skip
                 lane += some
@@ -328,7 +331,7 @@ def _form_points(
                             spare[target + k] = x[place + k]
             _pack_steps(table, PACKED, given, width)
             _to_points(
-                table, t, planes, points, to, depth, spare, 0, PACKED, given, width, room, marks
+                table, t, planes, points, to, apart, spare, 0, PACKED, given, width, room, marks
             )
             lane += some
 
@@ -351,21 +354,30 @@ def _form_weights(
     room: Array,
     marks: Array,
 ) -> None:
-    """`G w` of some columns, of each channel its points, `width` apart; zero beyond the last."""
+    """`G w` of some columns, planes so far apart; zero beyond the last column."""
     _pack_steps(table, PACKED, KERNEL, width)
-    step, planes = U(steps[1]), _planes(table)
-    for c in range(channels):
-        for tap in range(taps_at.size):
-            place = U(taps_at[tap] + c * steps[0] + column * steps[1])
-            target = U(tap * width)
-            for k in range(U(columns)):
-                spare[target + k] = w[place + k * step]
-            for k in range(U(columns), U(width)):
-                spare[target + k] = 0
-        to = at + c * apart
-        _to_points(
-            table, t, planes, points, to, width, spare, 0, PACKED, KERNEL, width, room, marks
-        )
+    taps, planes = taps_at.size, _planes(table)
+    row, step, size = U(steps[0]), U(steps[1]), U(taps * width)
+    for first in range(0, channels, GATHERED):
+        some = min(GATHERED, channels - first)
+        for tap in range(taps):
+            place, target = U(taps_at[tap] + first * row + column * step), U(tap * width)
+            if step == 1:
+                for c in range(U(some)):
+                    for k in range(U(columns)):
+                        spare[target + c * size + k] = w[place + c * row + k]
+            else:  # channels are neighbours in a weight that is turned
+                for k in range(U(columns)):
+                    for c in range(U(some)):
+                        spare[target + c * size + k] = w[place + c * row + k * step]
+            for c in range(U(some)):
+                for k in range(U(columns), U(width)):
+                    spare[target + c * size + k] = 0
+        for c in range(some):
+            to, of = at + (first + c) * width, c * taps * width
+            _to_points(
+                table, t, planes, points, to, apart, spare, of, PACKED, KERNEL, width, room, marks
+            )
 
 
 @_inner
@@ -438,11 +450,11 @@ def _write_outputs(
         stop_a = min(m_a, axes[OUTER, OUTPUTS] - a)
         stop_b = min(m_b, axes[MIDDLE, OUTPUTS] - b)
         stop_c = min(m_c, axes[INNER, OUTPUTS] - c)
-        of = i * apart
+        of = i * width
         if columns == width and stop_a == m_a and stop_b == m_b and stop_c == m_c:
-            _from_points(table, t, y, at, Y, TILE, products, of, width, room, marks)
+            _from_points(table, t, y, at, Y, TILE, products, of, apart, width, room, marks)
             continue
-        _from_points(table, t, spare, 0, PACKED, TILE, products, of, width, room, marks)
+        _from_points(table, t, spare, 0, PACKED, TILE, products, of, apart, width, room, marks)
         for p in range(stop_a):
             for q in range(stop_b):
                 for r in range(stop_c):
@@ -473,8 +485,8 @@ def _add_weights(
     taps = table[KERNEL, 0] * table[KERNEL, 1] * table[KERNEL, 2]
     _pack_steps(table, PACKED, KERNEL, width)
     for c in range(channels):
-        of = at + c * apart
-        _from_points(table, t, spare, 0, PACKED, KERNEL, sums, of, width, room, marks)
+        of = at + c * width
+        _from_points(table, t, spare, 0, PACKED, KERNEL, sums, of, apart, width, room, marks)
         for tap in range(taps):
             target, packed = U((tap * channels + c) * all_columns + column), U(tap * width)
             for k in range(U(columns)):
@@ -510,47 +522,48 @@ def convolve(
     most = -(-tiles // -(-tiles // at_once))
     depth, panels = -(-channels // lanes) * lanes, _panels(columns, lanes, MOST_VECTORS)
     widest = panels.max() * lanes
-    # Tiles are a vector further apart than they need be: powers of two share places of a cache.
-    x_apart = x_planes * depth + lanes
-    all_weights = channels * (planes * panels.sum() + panels.size) * lanes
-    holds = most < tiles and all_weights * y.itemsize <= HELD_BYTES
-    u = _aligned(all_weights if holds else channels * (planes * widest + lanes), y)
-    v = _aligned(most * x_apart, y)
-    m = _aligned(min(ROWS, most) * (planes * widest + lanes), y)
-    room, spare = _room(table, y), _room(table, y)
+    # Planes are a vector further apart than they need be: powers of two share places of a cache.
+    v_apart, all_columns = most * depth + lanes, panels.sum() * lanes
+    holds = most < tiles and planes * channels * all_columns * y.itemsize <= HELD_BYTES
+    u = _aligned(planes * (channels * (all_columns if holds else widest) + panels.size * lanes), y)
+    v = _aligned(x_planes * v_apart, y)
+    m = _aligned(planes * (min(ROWS, most) * widest + lanes), y)
+    room = _room(table, y)
+    spare = _aligned(max(room.size, GATHERED * taps_at.size * widest), y)
     marks = np.empty(4 * (table[CELLS_OF].max() + 2) + 3, np.int64)
     places, runs = np.empty((most, 4), np.int64), np.empty(6, np.int64)
-    v_at, m_at = np.arange(most) * x_apart, np.empty(most, np.int64)
+    v_at, m_at = np.arange(most) * depth, np.empty(most, np.int64)
     for first in range(0, tiles, most):
         count = min(most, tiles - first)
         _place(axes, tile, first, count, places)
         _form_points(
-            table, data, x_planes, v, x_apart, depth, x, axes, False, 0, channels, places, count,
+            table, data, x_planes, v, depth, v_apart, x, axes, False, 0, channels, places, count,
             spare, room, marks,
         )  # fmt: skip
         column = at = 0
         for vectors in panels:
             width = vectors * lanes
-            wanted, apart = min(width, columns - column), planes * width + lanes
+            wanted, u_apart = min(width, columns - column), channels * width + lanes
             if first == 0 or not holds:
                 _form_weights(
-                    table, weight, u, at, apart, w, taps_at, steps, channels, column, wanted,
+                    table, weight, u, at, u_apart, w, taps_at, steps, channels, column, wanted,
                     width, spare, room, marks,
                 )  # fmt: skip
             for row in range(0, count, ROWS):
                 rows = min(ROWS, count - row)
+                m_apart, end = rows * width + lanes, row + rows
                 for i in range(rows):
-                    m_at[row + i] = i * apart
+                    m_at[row + i] = i * width
                 _multiply_points(
-                    table, is_complex, vectors, m, m_at, 0, width, v, v_at, 1, depth, row,
-                    row + rows, u, at, width, apart, channels, False, runs,
+                    table, is_complex, vectors, m, m_at, 0, m_apart, v, v_at, 1, v_apart, row, end,
+                    u, at, u_apart, width, channels, False, runs,
                 )  # fmt: skip
                 _write_outputs(
-                    table, output, y, column, wanted, m, apart, width, axes, places, row, rows,
+                    table, output, y, column, wanted, m, m_apart, width, axes, places, row, rows,
                     spare, room, marks,
                 )  # fmt: skip
             column += width
-            at += channels * apart if holds else 0
+            at += planes * u_apart if holds else 0
 
 
 @_loop
@@ -580,11 +593,11 @@ def convolve_weight(
     most = tiles if are_few else -(-tiles // -(-tiles // at_once))
     depth, panels = -(-channels // lanes) * lanes, _panels(columns, lanes, MOST_VECTORS)
     widest = panels.max() * lanes
-    x_apart = x_planes * depth + lanes
-    sums = planes * widest + lanes if are_few else (planes * panels.sum() + panels.size) * lanes
-    u = _aligned(channels * sums, y)
-    v = _aligned(most * x_apart, y)
-    m = _aligned(most * (planes * widest + lanes), y)
+    v_apart, all_columns = most * depth + lanes, panels.sum() * lanes
+    sums = channels * (widest if are_few else all_columns) + panels.size * lanes
+    u = _aligned(planes * sums, y)
+    v = _aligned(x_planes * v_apart, y)
+    m = _aligned(planes * (most * widest + lanes), y)
     room, spare = _room(table, y), _room(table, y)
     marks = np.empty(4 * (table[CELLS_OF].max() + 2) + 3, np.int64)
     places, runs = np.empty((most, 4), np.int64), np.empty(6, np.int64)
@@ -593,27 +606,28 @@ def convolve_weight(
         count = min(most, tiles - first)
         _place(axes, tile, first, count, places)
         _form_points(
-            table, data, x_planes, v, x_apart, depth, x, axes, False, 0, channels, places, count,
+            table, data, x_planes, v, depth, v_apart, x, axes, False, 0, channels, places, count,
             spare, room, marks,
         )  # fmt: skip
         column = at = 0
         for vectors in panels:
             width = vectors * lanes
-            wanted, apart = min(width, columns - column), planes * width + lanes
+            wanted, u_apart = min(width, columns - column), channels * width + lanes
+            m_apart = count * width + lanes
             _form_points(
-                table, output, planes, m, apart, width, y, axes, True, column, wanted, places,
+                table, output, planes, m, width, m_apart, y, axes, True, column, wanted, places,
                 count, spare, room, marks,
             )  # fmt: skip
             for c in range(channels):
-                u_at[c] = c * apart
+                u_at[c] = c * width
             _multiply_points(
-                table, is_complex, vectors, u, u_at, at, width, v, v_at, x_apart, depth, 0,
-                channels, m, 0, width, apart, count, first > 0, runs,
+                table, is_complex, vectors, u, u_at, at, u_apart, v, v_at, depth, v_apart, 0,
+                channels, m, 0, m_apart, width, count, first > 0, runs,
             )  # fmt: skip
             if first + count == tiles:
                 _add_weights(
-                    table, weight, w, channels, columns, column, wanted, u, at, apart, width,
+                    table, weight, w, channels, columns, column, wanted, u, at, u_apart, width,
                     spare, room, marks,
                 )  # fmt: skip
             column += width
-            at += 0 if are_few else channels * apart
+            at += 0 if are_few else planes * u_apart
