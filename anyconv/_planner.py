@@ -45,7 +45,14 @@ def make_plan(
     if traits.runs == "workers" and not traits.compiles:
         compiles = limits.compiles(problem.multiply_adds, WORTH_COMPILING)
         traits = traits._replace(compiles=compiles)
-    plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
+    try:
+        plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
+    except WorkspaceError:
+        if not traits.compiles:
+            raise
+        # Loops hold what they work on for long, others may take it in smaller parts.
+        traits, limits = traits._replace(compiles=False), replace(limits, compiled=False)
+        plan = _plan_as_it_stands(problem, operation, algorithm, traits, limits)
     # An algorithm asked for by name is wanted on the problem as it stands.
     if algorithm != "auto" or problem.multiply_adds < WORTH_REWRITING:
         return plan

@@ -14,6 +14,7 @@ from anyconv._algorithms.gemm import Gemm
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
+    MOST_PANEL,
     AxisLoop,
     device,
     lanes_of,
@@ -91,12 +92,14 @@ class DirectGemm(OnCells, Gemm):
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """Packed weights or outputs, and the places of windows, of weights and of taps."""
-        windows = images * prod(self.windows.output)
-        places = 4 * windows + 40 * self._classes + 16 * self.windows.taps * (in_channels + 8)
+        windows, sums = images * prod(self.windows.output), self.windows.taps * in_channels
+        weights = sums * (out_channels + MOST_PANEL)
+        packed = weights if weights <= MOST_PACKED else MOST_PANEL * (SUMMED + self.windows.taps)
+        packed = max(packed, SUMMED * MOST_PANEL)
+        places = 4 * max(windows, sums + 5 * SUMMED) + 30 * self._classes + 6 * self.windows.taps
+        places += 24 * max(min(a.outputs, 2 * a.taps * a.dilation + 1) for a in self.axes)
         few = in_channels * self._pads_for_sums(in_channels) * images * prod(self.windows.input)
-        packed = self.windows.taps * in_channels * (out_channels + 64)
-        packed = packed if packed <= MOST_PACKED else 2**16
-        return packed + places + 16 * SUMMED + few
+        return packed + places + few + 256
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The products of taps on cells, in tiles of which classes of windows fill whole ones."""

@@ -290,8 +290,8 @@ def _spectral_work(
     weights = 2 * half * kernel[1] * (kernel[0] + 2 * inner)
     lanes = lanes_of(out_channels, 4)
     products = 2 * planes * tiles * in_channels * lanes
-    transforms = tiles * (data * in_channels + outputs * out_channels)
-    transforms += passes * weights * in_channels * out_channels
+    transforms = passes * weights * in_channels * out_channels
+    transforms += tiles * (data * in_channels + outputs * out_channels)
     moved = tiles * (1.5 * in_channels + 2 * out_channels) + passes * in_channels * out_channels
     return _Work(products + transforms, planes * moved)
 
