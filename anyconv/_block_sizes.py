@@ -201,7 +201,8 @@ def _workspace(
     outputs = images * prod(template.windows.output) * problem.out_channels
     block = template.workspace(images, problem.in_channels, problem.out_channels)
     is_ragged = template.reach != template.windows.input
-    if problem.geometry.is_padded or is_ragged or traits.product_bytes != traits.element_bytes:
+    is_copied = (problem.geometry.is_padded or is_ragged) and not template.reads_cells
+    if is_copied or traits.product_bytes != traits.element_bytes:
         block += slab + outputs
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")

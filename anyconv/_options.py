@@ -69,12 +69,11 @@ def options(
         The threads that share one call on NumPy arrays, each with a matrix product of one thread;
         the cores that the process may use unless set. Other libraries bring their own threads.
     compiled : bool or "auto", optional
-        Whether depthwise convolution, pooling, Fourier transforms, and the windows of a matrix
-        product are worked out in loops that Numba compiles, on NumPy arrays: faster, and equal but
-        for rounding.
+        Whether convolution, pooling and Fourier transforms are worked out in loops that Numba
+        compiles, on NumPy arrays: faster, and equal but for rounding.
         ``"auto"``, unless set, does so where Numba is installed (the extra `fast`) and a call is
         large. The first such call of a process imports Numba, in half a second; each loop is
-        compiled when it is first needed, in one to four seconds, and kept on disk.
+        compiled when it is first needed, in one to six seconds, and kept on disk.
 
     Yields
     ------

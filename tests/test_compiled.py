@@ -17,7 +17,7 @@ from measuring import SMALL_CHANGE, peak
 
 import anyconv
 import anyconv._algorithms._gemm_compiled as gemm_mod
-import anyconv._algorithms._gemm_direct as direct_mod
+import anyconv._algorithms._on_cells as cells_mod
 import anyconv._execute as execute_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._options as options_mod
@@ -575,7 +575,7 @@ def test_windows_are_folded_back_in_one_pass(stride, dilation, size, channels):
 @pytest.mark.parametrize("channels", [1, 3, 64])
 def test_windows_are_unfolded_in_one_pass(monkeypatch, stride, dilation, size, channels):
     """The other two maps by one product, also of cells that lie apart, if tiles are no choice."""
-    monkeypatch.setattr(direct_mod, "multiplies_windows", lambda: False)
+    monkeypatch.setattr(cells_mod, "multiplies_windows", lambda: False)
     monkeypatch.setattr(gemm_mod, "FEWEST_IN_A_ROW", 0)
     rng = np.random.default_rng(0)
     x, w = whole(rng, (3, *size, channels)), whole(rng, (3, 4, channels, 2))

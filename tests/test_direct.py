@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anyconv
-import anyconv._algorithms._gemm_direct as direct_mod
-import anyconv._algorithms._points_compiled as points_mod
+import anyconv._algorithms._on_cells as cells_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._planner as planner
 from anyconv import conv_backward_input, conv_backward_weight, conv_forward, plan_conv
@@ -115,8 +114,7 @@ def test_large_calls_take_these_loops(algorithm, kernel, name):
 
 
 def test_processors_without_such_vectors_take_others(monkeypatch):
-    for module in (direct_mod, points_mod):
-        monkeypatch.setattr(module, "multiplies_windows", lambda: False)
+    monkeypatch.setattr(cells_mod, "multiplies_windows", lambda: False)
     planner.make_plan.cache_clear()
     shapes = (8, 32, 32, 32), (3, 3, 32, 64)
     names = {name: template(*shapes, algorithm=name) for name in ("gemm", "winograd", "fft")}

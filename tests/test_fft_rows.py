@@ -12,7 +12,7 @@ from anyconv import _algorithms as algorithms_mod
 from anyconv import _planner as planner
 from anyconv import conv_backward, conv_backward_weight, conv_forward, plan_conv
 from anyconv._algorithms import _fft_rows as rows_mod
-from anyconv._algorithms import _points_compiled as points_mod
+from anyconv._algorithms import _on_cells as cells_mod
 from anyconv._algorithms._fft_rows import RowFft
 from anyconv._algorithms._fft_sizes import NEIGHBOURS
 from anyconv._algorithms._fft_sizes import _rows_of as rows_of
@@ -50,7 +50,7 @@ def by_rows(monkeypatch):
         return problem.geometry.rank > 1 and problem.groups == 1
 
     monkeypatch.setattr(algorithms_mod, "rows_are_cheaper", can_be)
-    monkeypatch.setattr(points_mod, "multiplies_windows", lambda: False)
+    monkeypatch.setattr(cells_mod, "multiplies_windows", lambda: False)
     planner.make_plan.cache_clear()
     yield
     planner.make_plan.cache_clear()

@@ -41,6 +41,8 @@ class Algorithm(ABC):
     writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "nothing"
     # Whether outputs come a few channels at a time, and had better lie so.
     lies_channels_first: ClassVar[bool] = False
+    # Whether a slab is but a view of the cells, and outputs are written where they belong.
+    reads_cells: ClassVar[bool] = False
     # Whether an output is the sum of one product, with nothing added before it or after.
     is_one_product: ClassVar[bool] = False
     # Whether `add_input_gradient` may be given cells of a larger array.

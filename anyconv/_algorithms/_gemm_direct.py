@@ -7,9 +7,9 @@ are as fast as the product of matrices that they do without.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Literal, Self
+from typing import Self
 
-from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms.gemm import Gemm
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
@@ -18,7 +18,6 @@ from anyconv._namespace import (
     AxisLoop,
     device,
     lanes_of,
-    multiplies_windows,
     multiply_windows,
     multiply_windows_weight,
 )
@@ -45,23 +44,18 @@ FEW_CHANNELS = 6
 
 
 @dataclass(frozen=True)
-class DirectGemm(OnCells, Gemm):
+class DirectGemm(InOnePass, Gemm):
     """`Gemm` whose B is never formed, forward and for the gradient of the weight."""
 
-    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
-    copies_turned: ClassVar[bool] = False
     element_bytes: int = 4
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
-        """Real numbers and a single group, but for the input gradient as it stands."""
-        if operation == "input" or problem.groups > 1 or not problem.multiply_adds:
-            return False
+        """All but the sum over cells that lie far apart."""
         is_cell = problem.geometry.windows.is_pointwise
         if operation == "weight" and is_cell and problem.in_channels > MOST_SUMMED_CHANNELS:
             return False
-        suits = traits.adds_products and super().suits(problem, operation, traits)
-        return suits and multiplies_windows()
+        return super().suits(problem, operation, traits)
 
     @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
@@ -110,25 +104,6 @@ class DirectGemm(OnCells, Gemm):
         lanes = lanes_of(out_channels, self.element_bytes)
         products = (on_cells + unfilled) * in_channels * lanes * (1 + 1 / run)
         return Cost(LOSS * products, outputs * out_channels, 0, 4)
-
-    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
-        """The weights as they are, `(*kernel, c, k)`."""
-        return (w,)
-
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """A view, `(*kernel, k, c) -> (*kernel, c, k)`."""
-        return (xp.matrix_transpose(w),)
-
-    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
-        """The gradient as it is."""
-        return terms[0]
-
-    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
-        """The outputs of one block, from its cells and the weights."""
-        shape = (x.shape[0], *self.windows.output, weights[0].shape[-1])
-        y = xp.empty(shape, dtype=x.dtype, device=device(x))
-        self.forward_into(y, x, weights, xp=xp)
-        return y
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, written into y."""

@@ -1,13 +1,14 @@
 """Algorithms in compiled loops, which leave padding out: a slab is then a view, never a copy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._bilinear import Algorithm
 from anyconv._geometry import Pairs, Problem
-from anyconv._namespace import MOST_AXES, AxisLoop
+from anyconv._namespace import MOST_AXES, AxisLoop, device, multiplies_windows
 from anyconv._traits import Traits
-from anyconv._typing import Operation, Shape
+from anyconv._typing import Array, Namespace, Operation, Shape
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,42 @@ class OnCells(Algorithm):
         windows, starts = self.windows, self.starts or (0,) * len(self.windows.kernel)
         axes = (windows.output, windows.kernel, windows.stride, windows.dilation)
         return [AxisLoop(*axis) for axis in zip(*axes, starts, self.cells, strict=True)]
+
+
+@dataclass(frozen=True)
+class InOnePass(OnCells):
+    """One whose loops lead from cells and from the weights as they are to outputs.
+
+    An input gradient as it stands is not among them: it is the convolution of a turned weight.
+    """
+
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
+    copies_turned: ClassVar[bool] = False
+    reads_cells: ClassVar[bool] = True
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Real numbers, a single group, and a processor with vectors to multiply and add."""
+        if operation == "input" or problem.groups > 1 or not problem.multiply_adds:
+            return False
+        suits = traits.adds_products and super().suits(problem, operation, traits)
+        return suits and multiplies_windows()
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The weights as they are, `(*kernel, c, k)`."""
+        return (w,)
+
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """A view, `(*kernel, k, c) -> (*kernel, c, k)`."""
+        return (xp.matrix_transpose(w),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient as it is."""
+        return terms[0]
+
+    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The outputs of one block, from its cells and the weights."""
+        shape = (x.shape[0], *self.windows.output, weights[0].shape[-1])
+        y = xp.empty(shape, dtype=x.dtype, device=device(x))
+        self.forward_into(y, x, weights, xp=xp)
+        return y

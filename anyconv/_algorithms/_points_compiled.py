@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
 from anyconv._algorithms._fft_short import ShortFft
-from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms._toom_cook import Matrix, matrices
 from anyconv._algorithms.winograd import Winograd
@@ -24,7 +24,6 @@ from anyconv._namespace import (
     PointMaps,
     device,
     lanes_of,
-    multiplies_windows,
     multiply_points,
     multiply_points_weight,
 )
@@ -45,20 +44,16 @@ LONGEST = 48
 
 
 @dataclass(frozen=True)
-class CompiledPoints(OnCells, Tiled):
+class CompiledPoints(InOnePass, Tiled):
     """Tiles whose maps are one pass each, but for the input gradient as it stands."""
 
-    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
     # Whether points are complex numbers.
     are_complex: ClassVar[bool] = False
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
-        """Real numbers, a single group; an input gradient is the convolution of a turned weight."""
-        if operation == "input" or problem.groups > 1 or cls.refusal(problem):
-            return False
-        suits = traits.adds_products and super().suits(problem, operation, traits)
-        return suits and multiplies_windows()
+        """What is not refused."""
+        return not cls.refusal(problem) and super().suits(problem, operation, traits)
 
     @classmethod
     def splits_channels(cls, problem: Problem, operation: Operation) -> bool:
@@ -125,25 +120,6 @@ class CompiledPoints(OnCells, Tiled):
         if self.planes * in_channels * out_channels <= MOST_HELD:
             at_once = rows
         return -(-tiles // max(min(at_once, rows), 1))
-
-    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
-        """The weights as they are, `(*kernel, c, k)`."""
-        return (w,)
-
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """A view, `(*kernel, k, c) -> (*kernel, c, k)`."""
-        return (xp.matrix_transpose(w),)
-
-    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
-        """The gradient as it is."""
-        return terms[0]
-
-    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
-        """The outputs of one block, from its cells and the weights."""
-        shape = (x.shape[0], *self.windows.output, weights[0].shape[-1])
-        y = xp.empty(shape, dtype=x.dtype, device=device(x))
-        self.forward_into(y, x, weights, xp=xp)
-        return y
 
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, written into y."""
