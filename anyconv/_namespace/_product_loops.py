@@ -27,6 +27,7 @@ from anyconv._namespace._loops import (
     TAPS,
     X_STEP,
     Y_STEP,
+    U,
     _inner,
     _loop,
 )
@@ -42,7 +43,6 @@ from anyconv._typing import Array
 SUMS, WINDOWS = 384, 256
 # Panels of so many bytes are kept for all windows, larger ones are copied for each portion.
 HELD_BYTES = 2**23
-
 # The windows that are summed before they are added to a weight's gradient; fewer where they are far
 # apart, for a cache has but few places for cells so many bytes from one another.
 SUMMED, SUMMED_FAR, FAR = 512, 256, 1024
@@ -210,17 +210,15 @@ def _pack(
         if column_step == 1:
             for r in range(length):
                 for j in range(columns):
-                    panel[np.uint64(target + r * width) + np.uint64(j)] = w[
-                        np.uint64(place + r * row_step) + np.uint64(j)
-                    ]
+                    panel[U(target + r * width) + U(j)] = w[U(place + r * row_step) + U(j)]
                 for j in range(columns, width):
                     panel[target + r * width + j] = 0
         else:
             for r0 in range(0, length, 16):
                 for j in range(columns):
                     for r in range(r0, min(r0 + 16, length)):
-                        panel[np.uint64(target + r * width + j)] = w[
-                            np.uint64(place + r * row_step + j * column_step)
+                        panel[U(target + r * width + j)] = w[
+                            U(place + r * row_step + j * column_step)
                         ]
             for r in range(length):
                 for j in range(columns, width):
@@ -412,11 +410,11 @@ def _pack_outputs(
     for s in range(count):
         segment = segments[s]
         for o in range(segment[4], segment[5]):
-            target = np.uint64((segment[6] + o - segment[4]) * width)
-            place = np.uint64(segment[1] + o * step + column)
-            for j in range(np.uint64(columns)):
+            target = U((segment[6] + o - segment[4]) * width)
+            place = U(segment[1] + o * step + column)
+            for j in range(U(columns)):
                 panel[target + j] = y[place + j]
-            for j in range(np.uint64(columns), np.uint64(width)):
+            for j in range(U(columns), U(width)):
                 panel[target + j] = 0
 
 

@@ -36,7 +36,6 @@ VECTOR_BYTES = 64 if IS_WIDE else 32
 # a row of factors and the one that is multiplied by it fill 32 registers, or 16.
 MOST_VECTORS = 4 if IS_WIDE else 2
 TILE_ROWS = (0, 12, 12, 8, 6) if IS_WIDE else (0, 10, 6)
-MOST_ROWS = max(TILE_ROWS)
 
 
 @intrinsic(prefer_literal=True)
