@@ -11,7 +11,7 @@ that stands for another twice, then both parts of the inner axis' to the real pa
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from math import cos, pi, sin
 
 from anyconv._algorithms._toom_cook import Matrix
@@ -28,7 +28,7 @@ def from_spectrum(cells: Shape, sizes: Shape) -> tuple[Matrix, Matrix]:
     return _outer_back(cells[0], sizes[0]), _inner_back(cells[1], sizes[1])
 
 
-@cache
+@lru_cache(maxsize=256)
 def _outer(cells: int, n: int) -> Matrix:
     rows: list[tuple[float, ...]] = []
     for f in range(n // 2 + 1):
@@ -37,7 +37,7 @@ def _outer(cells: int, n: int) -> Matrix:
     return tuple(rows)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _inner(cells: int, n: int) -> Matrix:
     real = [(*_row(cos, f, range(cells), n), *_row(sin, f, range(cells), n)) for f in range(n)]
     imaginary = [
@@ -46,7 +46,7 @@ def _inner(cells: int, n: int) -> Matrix:
     return (*real, *imaginary)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _outer_back(cells: int, n: int) -> Matrix:
     frequencies = range(n // 2 + 1)
     counts = [(1 if 2 * f % n == 0 else 2) / n for f in frequencies]
@@ -59,7 +59,7 @@ def _outer_back(cells: int, n: int) -> Matrix:
     return tuple(rows)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _inner_back(cells: int, n: int) -> Matrix:
     return tuple(
         tuple(part / n for part in (*_row(cos, c, range(n), n), *_row(_minus_sin, c, range(n), n)))

@@ -163,8 +163,7 @@ class CompiledWinograd(CompiledPoints, Winograd):
     @property
     def gradient_maps(self) -> PointMaps:
         """The same, transposed where they are adjoints."""
-        data, weight, output = self.maps
-        return PointMaps(data, tuple(map(_transposed, weight)), tuple(map(_transposed, output)))
+        return _winograd_gradient_maps(self.tile, self.windows.kernel)
 
 
 @dataclass(frozen=True)
@@ -215,8 +214,7 @@ class CompiledFft(CompiledPoints, ShortFft):
     @property
     def gradient_maps(self) -> PointMaps:
         """Transforms of all inputs and of the outputs, and back to the taps."""
-        data, output, weight = _spectral_maps(self.windows.kernel, self.tile)
-        return PointMaps(data, weight, output)
+        return _spectral_gradient_maps(self.tile, self.windows.kernel)
 
 
 def _transposed(matrix: Matrix) -> Matrix:
@@ -241,10 +239,25 @@ def _winograd_maps(tile: Shape, kernel: Shape) -> PointMaps:
 
 
 @lru_cache(maxsize=256)
+def _winograd_gradient_maps(tile: Shape, kernel: Shape) -> PointMaps:
+    maps = _winograd_maps(tile, kernel)
+    weight, output = (tuple(map(_transposed, axes)) for axes in (maps.weight, maps.output))
+    return PointMaps(maps.data, weight, output)
+
+
+@lru_cache(maxsize=256)
 def _spectral_maps(tile: Shape, kernel: Shape) -> PointMaps:
     sizes = _sums(tile, kernel)
     return PointMaps(
         to_spectrum(sizes, sizes), to_spectrum(kernel, sizes), from_spectrum(tile, sizes)
+    )
+
+
+@lru_cache(maxsize=256)
+def _spectral_gradient_maps(tile: Shape, kernel: Shape) -> PointMaps:
+    sizes = _sums(tile, kernel)
+    return PointMaps(
+        to_spectrum(sizes, sizes), from_spectrum(kernel, sizes), to_spectrum(tile, sizes)
     )
 
 

@@ -5,9 +5,9 @@ cell of x are left out. It takes a processor that multiplies and adds vectors in
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import NamedTuple
 
 from anyconv._namespace._compiled import MOST_AXES, AxisLoop, _flat, _steps, _walk, _walkable
 from anyconv._typing import Array, DType, Shape
@@ -19,8 +19,12 @@ Matrix = tuple[tuple[float, ...], ...]
 MOST_PANEL = 64
 
 
-class PointMaps(NamedTuple):
-    """The matrices of each axis: of data, of weights and of outputs, or the latter's adjoints."""
+@dataclass(frozen=True, eq=False)
+class PointMaps:
+    """The matrices of each axis: of data, of weights and of outputs, or the latter's adjoints.
+
+    Arrays are kept for each by its identity: thousands of numbers would take long to hash.
+    """
 
     data: tuple[Matrix, ...]
     weight: tuple[Matrix, ...]
@@ -125,7 +129,7 @@ def _factors(tile: Shape, maps: PointMaps, dtype: DType) -> tuple[Array, ...]:
     missing = MOST_AXES - len(tile)
     factors = (
         [1.0] * missing + [entry for matrix in axes for row in matrix for entry in row]
-        for axes in maps
+        for axes in (maps.data, maps.weight, maps.output)
     )
     sizes = numpy.asarray((1,) * missing + tile, dtype=numpy.int64)
     return (sizes, *(numpy.asarray(entries, dtype=dtype) for entries in factors))
@@ -136,7 +140,7 @@ def _lowest(w: Array) -> Array:
     return _flat(w[tuple(slice(None, None, -1 if step < 0 else 1) for step in _steps(w))])
 
 
-@cache
+@lru_cache(maxsize=256)
 def _places(kernel: Shape, steps: Shape) -> tuple[Array, Array]:
     """Where the weights of each tap lie from the lowest of all, and how far channels are apart.
 
