@@ -8,6 +8,8 @@ are equal from run to run.
 from collections.abc import Sequence
 from itertools import groupby
 
+from anyconv import _by_jobs
+from anyconv._algorithms import ByJobs
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
 from anyconv._geometry import Problem
@@ -54,9 +56,12 @@ def run_forward(
     if plan.holds_data:
         write_outputs(plan, x, w, bias, y, dtype, is_turned=is_turned, xp=xp)
         return y
-    parts = [prepared(plan, w, c, dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
     in_place = plan.writes_in_place and has_out(xp) and dtype == x.dtype
     in_place = in_place and (out is None or plan.template.writes_into == "cells")
+    if in_place and isinstance(plan.template, ByJobs):
+        _by_jobs.write_outputs(plan, x, w, bias, y, is_turned=is_turned, xp=xp)
+        return y
+    parts = [prepared(plan, w, c, dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
@@ -144,6 +149,9 @@ def run_input_gradient(
     adds = plan.template.adds_into_slices and len(parts) == 1
     if adds and images and len(images) >= plan.workers:
         dx = xp.empty(shape, dtype=dtype, device=device(dy))
+        if dtype == dy.dtype and isinstance(plan.template, ByJobs):
+            _by_jobs.write_input_gradient(plan, dy, parts[0], dx, xp=xp)
+            return dx
 
         def add(some: Sequence[Sequence[Block]]) -> None:
             for blocks in some:
@@ -217,6 +225,8 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         dw = xp.empty(shape, dtype=dy.dtype, device=device(dy))
         write_weight_gradient(plan, dy, x, dw, dtype, xp=xp)
         return dw
+    if dtype == dy.dtype and isinstance(plan.template, ByJobs):
+        return _by_jobs.weight_gradient(plan, dy, x, xp=xp)
 
     def work(blocks: Sequence[Block]) -> list[Array]:
         """The sum of the shares of some blocks, all of the same output channels."""

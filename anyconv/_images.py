@@ -3,14 +3,25 @@
 Where one image alone is too large for the cache of a CPU, pooling takes some rows of it in turn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from math import prod
 from typing import NamedTuple
 
 from anyconv._axis_windows import AxisWindows
-from anyconv._namespace import accumulator, device, has_out, is_numpy, is_traced, item_bytes
+from anyconv._crew import carry_out, rouse
+from anyconv._namespace import (
+    Job,
+    accumulator,
+    clear_job,
+    device,
+    has_out,
+    is_numpy,
+    is_traced,
+    item_bytes,
+    run_jobs,
+)
 from anyconv._options import current_options
 from anyconv._pool_arguments import PoolCall
 from anyconv._typing import Array, DType, Namespace
@@ -18,7 +29,7 @@ from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
 CHUNK_BYTES = 8 * 2**20
-# Less is done before a second worker has well begun, by kernels that make one pass or many.
+# Less is done before a second worker has well begun, by kernels of many passes or by jobs of one.
 SHARED_BYTES, AT_ONCE_SHARED = 16 * 2**20, 13 * 2**20
 
 
@@ -38,20 +49,18 @@ def pooled(
     *arrays: Array,
     dtype: DType | None = None,
     takes_out: bool = True,
-    at_once: bool = False,
     xp: Namespace,
 ) -> Array:
     """A kernel from `(n, *spatial, c)` to `(n, *output, c)`, on arrays in the caller's layout.
 
     It is called with the arrays of a block, its axes and, if it takes that, the place of its result
-    as `out`. Half precision is widened before the kernel and narrowed after. A kernel that does its
-    work `at_once`, without a temporary, has blocks as large as may be.
+    as `out`. Half precision is widened before the kernel and narrowed after.
     """
     canonical = [_canonical(a, call, xp=xp) for a in arrays]
     x = canonical[0]
     wide, dtype = accumulator(xp, x.dtype), dtype or x.dtype
     each = 3 * prod(x.shape[1:]) * item_bytes(xp, wide)
-    pace = _pace(x.shape[0], each, call.output[0], at_once=at_once, xp=xp)
+    pace = _pace(x.shape[0], each, call.output[0], xp=xp)
     if pace.images >= x.shape[0] and pace.rows >= call.output[0]:
         y = kernel(*_as(wide, canonical, xp=xp), axes=call.axes)
         return xp.reshape(xp.astype(y, dtype, copy=False), call.y_shape)
@@ -77,7 +86,6 @@ def unpooled(
     *arrays: Array,
     takes_out: bool = True,
     adds: bool = False,
-    at_once: bool = False,
     xp: Namespace,
 ) -> Array:
     """A kernel from outputs, and perhaps inputs, to the gradient of the inputs, likewise.
@@ -91,7 +99,7 @@ def unpooled(
     wide = accumulator(xp, dy.dtype)
     writes = takes_out and has_out(xp) and wide == dy.dtype
     each = 4 * prod(shape[1:]) * item_bytes(xp, wide)
-    pace = _pace(n, each, first.outputs, at_once=at_once, xp=xp)
+    pace = _pace(n, each, first.outputs, xp=xp)
     if not (first.disjoint or (adds and writes)):
         pace = pace._replace(rows=first.outputs)
     if pace.images >= n and pace.rows >= first.outputs:
@@ -111,11 +119,92 @@ def unpooled(
             else:
                 dx[cells] = kernel(*given, axes=block.axes)
 
-    blocks = cut(n, pace, call.axes)
-    run = 1 if first.disjoint else -(-first.outputs // pace.rows)
-    turns = [blocks[start : start + run] for start in range(0, len(blocks), run)]
-    share(work, turns, pace.workers)
+    share(work, _turns(n, pace, call.axes), pace.workers)
     return xp.reshape(dx, call.x_shape)
+
+
+def pooled_by_jobs(
+    jobs: Callable[..., Sequence[Job]],
+    call: PoolCall,
+    x: Array,
+    *,
+    dtype: DType | None = None,
+    xp: Namespace,
+) -> Array:
+    """`pooled` by the jobs of each block, which are told its cells, its outputs and its axes."""
+    wide = accumulator(xp, x.dtype)
+    if wide != x.dtype:
+        return pooled(_kernel(jobs, dtype, xp=xp), call, x, dtype=dtype, takes_out=False, xp=xp)
+    x = _canonical(x, call, xp=xp)
+    n, each = x.shape[0], 3 * prod(x.shape[1:]) * item_bytes(xp, wide)
+    pace = _pace(n, each, call.output[0], at_once=True, xp=xp)
+    y = xp.empty((n, *call.output, x.shape[-1]), dtype=dtype or x.dtype, device=device(x))
+
+    def of_block(block: Block) -> Sequence[Job]:
+        outputs = y[block.images, block.outputs, ...]
+        return jobs(x[block.images, block.cells, ...], outputs, block.axes)
+
+    rouse(pace.workers)
+    carry_out(of_block, cut(n, pace, call.axes), pace.workers)
+    return xp.reshape(y, call.y_shape)
+
+
+def unpooled_by_jobs(
+    jobs: Callable[..., Sequence[Job]],
+    call: PoolCall,
+    *arrays: Array,
+    adds: bool = False,
+    xp: Namespace,
+) -> Array:
+    """`unpooled` likewise, by jobs on outputs, perhaps inputs, and the gradient of the inputs."""
+    wide = accumulator(xp, arrays[0].dtype)
+    if wide != arrays[0].dtype:
+        return unpooled(_gradient_kernel(jobs, xp=xp), call, *arrays, takes_out=False, xp=xp)
+    dy, *inputs = (_canonical(a, call, xp=xp) for a in arrays)
+    n, first = dy.shape[0], call.axes[0]
+    shape = (n, *call.spatial, dy.shape[-1])
+    each = 4 * prod(shape[1:]) * item_bytes(xp, wide)
+    pace = _pace(n, each, first.outputs, at_once=True, xp=xp)
+    if not (first.disjoint or adds):
+        pace = pace._replace(rows=first.outputs)
+    opens = pace.rows >= first.outputs
+    dx = xp.empty(shape, dtype=dy.dtype, device=device(dy))
+
+    def of_blocks(blocks: Sequence[Block]) -> Iterator[Job]:
+        for block in blocks:
+            cells = (block.images, block.cells, ...)
+            if not opens and (adds or block.fresh != block.cells):
+                yield clear_job(dx[block.images, block.fresh, ...])
+            given = dy[block.images, block.outputs, ...], *(x[cells] for x in inputs)
+            yield from jobs(*given, dx[cells], block.axes, opens=opens)
+
+    rouse(pace.workers)
+    carry_out(of_blocks, _turns(n, pace, call.axes), pace.workers)
+    return xp.reshape(dx, call.x_shape)
+
+
+def _kernel(
+    jobs: Callable[..., Sequence[Job]], dtype: DType | None, *, xp: Namespace
+) -> Callable[..., Array]:
+    """The kernel that carries out such jobs."""
+
+    def kernel(x: Array, axes: tuple[AxisWindows, ...]) -> Array:
+        shape = (x.shape[0], *(windows.outputs for windows in axes), x.shape[-1])
+        y = xp.empty(shape, dtype=dtype or x.dtype, device=device(x))
+        run_jobs(jobs(x, y, axes))
+        return y
+
+    return kernel
+
+
+def _gradient_kernel(jobs: Callable[..., Sequence[Job]], *, xp: Namespace) -> Callable[..., Array]:
+    def kernel(dy: Array, *inputs: Array, axes: tuple[AxisWindows, ...]) -> Array:
+        shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
+        dx = xp.empty(shape, dtype=dy.dtype, device=device(dy))
+        run_jobs(jobs(dy, *inputs, dx, axes, opens=True))
+        return dx
+
+    return kernel
 
 
 def _as(dtype: DType, arrays: Sequence[Array], *, xp: Namespace) -> list[Array]:
@@ -155,6 +244,13 @@ def _pace(n: int, each: int, rows: int = 1, *, at_once: bool = False, xp: Namesp
         parts = workers * -(-each // (workers * room))  # of one image, each worker has as many
         rows = -(-rows // parts)
     return Pace(workers, images, rows)
+
+
+def _turns(n: int, pace: Pace, axes: tuple[AxisWindows, ...]) -> list[Sequence[Block]]:
+    """All blocks, those of some images together if their windows overlap."""
+    blocks = cut(n, pace, axes)
+    run = 1 if axes[0].disjoint else -(-axes[0].outputs // pace.rows)
+    return [blocks[start : start + run] for start in range(0, len(blocks), run)]
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm
+from anyconv._algorithms import Algorithm, ByJobs
 from anyconv._geometry import Pairs, Phase, Problem
 from anyconv._layout import join_shape
 from anyconv._rewritings import Rewriting
@@ -144,10 +144,12 @@ class Plan:
         outputs = (rows, *(slice(*bounds) for bounds in box), channels)
         return Block(algorithm, outputs, part, rows, slab)
 
-    @property
+    @cached_property
     def wakes_threads(self) -> bool:
         """Whether NumPy would share a product of this size among threads of its own."""
-        return self.traits.runs == "workers" and self.problem.multiply_adds > FEWEST_TO_SHARE
+        if self.traits.runs != "workers" or self.problem.multiply_adds <= FEWEST_TO_SHARE:
+            return False
+        return not all(isinstance(leaf.template, ByJobs) for leaf in self.leaves)
 
     @cached_property
     def multiplies_as_given(self) -> bool:

@@ -1,28 +1,35 @@
 """Pooling in compiled loops: over all axes of a window at once, in one pass.
 
-The functions are called as those of `_pooling` and `_winners` are, on the same arrays, and give the
-same but for the rounding of sums.
+The jobs of a map work on the arrays that the kernels of `_pooling` and `_winners` are given, and
+give the same but for the rounding of sums.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 from anyconv._namespace import (
     MOST_AXES,
     AxisLoop,
+    Job,
+    array_namespace,
+    clear_job,
     device,
-    index_dtype,
+    divide_job,
+    gathered_gradient_job,
+    gathering_room,
     is_numpy,
     item_bytes,
+    maxima_gradient_job,
+    maxima_job,
+    maximum_gradient_job,
     pooling_room,
-    window_maxima,
-    window_maxima_gradient,
-    window_maximum_gradient,
-    window_sums,
-    window_sums_adjoint,
-    window_winners,
+    quotients_job,
+    run_jobs,
+    sums_adjoint_job,
+    sums_job,
+    winners_job,
 )
-from anyconv._options import current_options
+from anyconv._options import Options, current_options
 from anyconv._pool_arguments import PoolCall
 from anyconv._pooling import Axes
 from anyconv._pooling_axes import RegularWindows
@@ -42,87 +49,114 @@ MOST_ROOM = 2**22
 MOST_CELLS = 2**31 - 1
 # Tiles of so few taps, of so many channels, are given their gradient tap by tap.
 FEW_TAPS, MANY_CHANNELS = 4, 64
+# Cells look up the windows that they have won, if these have no more taps.
+MOST_GATHERED = 9
 
 
 def compiles(call: PoolCall, x: Array, *, xp: Namespace) -> bool:
     """Whether a pooling of x, or of an output gradient, runs in compiled loops."""
+    if not (is_numpy(xp) and x.dtype.isnative):
+        return False
+    return _compiles(call, item_bytes(xp, x.dtype), current_options())
+
+
+@lru_cache(maxsize=256)
+def _compiles(call: PoolCall, element_bytes: int, limits: Options) -> bool:
     regular = all(isinstance(windows, RegularWindows) for windows in call.axes)
-    if not (is_numpy(xp) and regular and call.rank <= MOST_AXES and x.dtype.isnative):
+    if not regular or call.rank > MOST_AXES:
         return False
     if prod(w.most_taps for w in call.axes) > MOST_TAPS or prod(call.spatial) > MOST_CELLS:
         return False
-    limits, neighbours = current_options(), call.channels if call.layout == "channels_last" else 1
+    neighbours = call.channels if call.layout == "channels_last" else 1
     are_short = all(w.disjoint or w.most_taps <= LONGEST_OVERLAP for w in call.axes)
     work = prod(call.x_shape) if neighbours >= FEWEST_CHANNELS and are_short else 0
     if not limits.compiles(work, WORTH_COMPILING):
         return False
-    room = pooling_room(_loops(call.axes)[-1], call.channels) * item_bytes(xp, x.dtype)
+    room = pooling_room(_loops(call.axes)[-1], call.channels) * element_bytes
     return room * limits.workers <= min(limits.workspace_bytes, MOST_ROOM)
 
 
+@lru_cache(maxsize=256)
 def are_tiles(axes: Axes) -> bool:
     """Whether every cell is in one window."""
     return all(windows.disjoint and windows.covers_all for windows in axes)
 
 
-def sums_at_once(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
-    """`_pooling.window_sum`."""
-    y = _outputs_like(x, axes, xp=xp) if out is None else out
-    window_sums(y, x, _loops(axes))
-    return y
+def sums_jobs(x: Array, y: Array, axes: Axes) -> list[Job]:
+    """`_pooling.window_sum`, written to y."""
+    return [sums_job(y, x, _loops(axes))]
 
 
-def sums_at_once_adjoint(
-    dy: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
-) -> Array:
-    """`_pooling.window_sum_adjoint`; `out` is zero, or every cell is in one window."""
-    dx = _cells_like(dy, axes, xp=xp) if out is None else out
-    window_sums_adjoint(dx, dy, _loops(axes), sets=are_tiles(axes))
-    return dx
+def averages_jobs(x: Array, y: Array, axes: Axes, *, by: Array) -> list[Job]:
+    """The same, divided by one number or by one for each output of an image."""
+    return [*sums_jobs(x, y, axes), divide_job(y, by)]
 
 
-def maxima_at_once(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
-    """`_pooling.window_max`."""
-    y = _outputs_like(x, axes, xp=xp) if out is None else out
-    window_maxima(y, x, _loops(axes))
-    return y
-
-
-def argmax_at_once(x: Array, axes: Axes, *, xp: Namespace) -> Array:
-    """`_winners.window_argmax`."""
-    shape = (x.shape[0], *(windows.outputs for windows in axes), x.shape[-1])
-    places = xp.empty(shape, dtype=index_dtype(xp), device=device(x))
-    window_winners(places, x, _loops(axes))
-    return places
-
-
-def maxima_gradient_at_once(
-    dy: Array, x: Array, axes: Axes, *, ties: bool, out: Array | None = None, xp: Namespace
-) -> Array:
-    """The gradient of the first maximum of each window, or of all `ties`; `out` as above."""
-    dx = _cells_like(dy, axes, xp=xp) if out is None else out
+def sums_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, opens: bool) -> list[Job]:
+    """`_pooling.window_sum_adjoint`, added to dx, or if it `opens` it written to all of it."""
     sets = are_tiles(axes)
-    taps = prod(windows.most_taps for windows in axes)
+    clear = [clear_job(dx)] if opens and not sets else []
+    return [*clear, sums_adjoint_job(dx, dy, _loops(axes), sets=sets)]
+
+
+def averages_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, by: Array, opens: bool) -> list[Job]:
+    """The same of quotients."""
+    shares = array_namespace(dy=dy).empty(dy.shape, dtype=dy.dtype, device=device(dy))
+    return [quotients_job(shares, dy, by), *sums_adjoint_jobs(shares, dx, axes, opens=opens)]
+
+
+def maxima_jobs(x: Array, y: Array, axes: Axes) -> list[Job]:
+    """`_pooling.window_max`, written to y."""
+    return [maxima_job(y, x, _loops(axes))]
+
+
+def argmax_jobs(x: Array, places: Array, axes: Axes, *, plane: int) -> list[Job]:
+    """`_winners.window_argmax` among the cells of an image, whose rows have so many."""
+    return [winners_job(places, x, _loops(axes), axes[0].first * plane)]
+
+
+def maxima_gradient_jobs(
+    dy: Array, x: Array, dx: Array, axes: Axes, *, ties: bool, opens: bool
+) -> list[Job]:
+    """The gradient of the first maximum of each window, or of all `ties`; dx as above."""
+    loops, sets, taps = _loops(axes), are_tiles(axes), prod(w.most_taps for w in axes)
+    if opens and not ties and _gathers(axes, x.shape[-1], current_options()):
+        return [gathered_gradient_job(dx, dy, x, loops)]
+    clear = [clear_job(dx)] if opens and not sets else []
     if ties or (sets and taps <= FEW_TAPS and x.shape[-1] >= MANY_CHANNELS):
-        window_maxima_gradient(dx, dy, x, _loops(axes), sets=sets, ties=ties)
-    else:
-        window_maximum_gradient(dx, dy, x, _loops(axes), sets=sets)
+        return [*clear, maxima_gradient_job(dx, dy, x, loops, sets=sets, ties=ties)]
+    return [*clear, maximum_gradient_job(dx, dy, x, loops, sets=sets)]
+
+
+@lru_cache(maxsize=256)
+def _gathers(axes: Axes, channels: int, limits: Options) -> bool:
+    """Whether each cell looks up the windows that it has won: few ones, whose winners are held."""
+    room = gathering_room(_loops(axes), channels)
+    if room is None or prod(w.most_taps for w in axes) > MOST_GATHERED:
+        return False
+    return 4 * room * limits.workers <= min(limits.workspace_bytes, MOST_ROOM)
+
+
+def sums_at_once(x: Array, axes: Axes, *, xp: Namespace) -> Array:
+    """`_pooling.window_sum`."""
+    shape = (x.shape[0], *(windows.outputs for windows in axes), x.shape[-1])
+    y = xp.empty(shape, dtype=x.dtype, device=device(x))
+    run_jobs(sums_jobs(x, y, axes))
+    return y
+
+
+def sums_at_once_adjoint(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
+    """`_pooling.window_sum_adjoint`."""
+    shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
+    dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+    run_jobs(sums_adjoint_jobs(dy, dx, axes, opens=False))
     return dx
 
 
-def _outputs_like(x: Array, axes: Axes, *, xp: Namespace) -> Array:
-    shape = (x.shape[0], *(windows.outputs for windows in axes), x.shape[-1])
-    return xp.empty(shape, dtype=x.dtype, device=device(x))
-
-
-def _cells_like(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
-    shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
-    return xp.zeros(shape, dtype=dy.dtype, device=device(dy))
-
-
-def _loops(axes: Axes) -> Sequence[AxisLoop]:
-    return [
+@lru_cache(maxsize=256)
+def _loops(axes: Axes) -> tuple[AxisLoop, ...]:
+    return tuple(
         AxisLoop(w.outputs, w.most_taps, w.stride, w.dilation, w.start, w.size)
         for w in axes
         if isinstance(w, RegularWindows)
-    ]
+    )

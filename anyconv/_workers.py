@@ -24,7 +24,7 @@ LARGEST_LESSON = 31 * 2**20
 
 
 @cache
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have the C library keep for the next call what a call's blocks were worked out in.
 
     It gives memory back to the system, page by page to be had anew, where as much is freed as it
@@ -45,27 +45,31 @@ def share(
     work: Callable[[Sequence[Item]], Result], items: Sequence[Item], workers: int
 ) -> list[Result]:
     """Each worker's result on its contiguous share of the items, in order."""
-    _keep_freed_memory()
-    workers = min(workers, len(items))
-    if workers < 2:
-        return [work(items)]
-    bounds = [len(items) * worker // workers for worker in range(workers + 1)]
-    shares = [items[start:stop] for start, stop in pairwise(bounds)]
-    cores = _cores_apart(workers)
-    done = zeros_of_whole_numbers(workers - 1)
+    keep_freed_memory()
+    *others, last = shares(items, workers)
+    if not others:
+        return [work(last)]
+    done = zeros_of_whole_numbers(len(others))
     tasks = [
-        _Task(work, some, own, done, number)
-        for number, (own, some) in enumerate(zip(cores, shares[:-1], strict=True))
+        _Task(work, some, cores, done, number)
+        for number, (cores, some) in enumerate(zip(cores_apart(len(others)), others, strict=True))
     ]
     with single_threaded_products():
         # The calling thread takes the last share itself.
-        futures = [_pool(workers - 1).submit(task.run) for task in tasks]
+        futures = [_pool(len(others)).submit(task.run) for task in tasks]
         try:
-            last = work(shares[-1])
+            result = work(last)
         finally:
             if not wait_awake(done):
                 wait(futures)
-    return [*(task.outcome() for task in tasks), last]
+    return [*(task.outcome() for task in tasks), result]
+
+
+def shares(items: Sequence[Item], workers: int) -> list[Sequence[Item]]:
+    """The items as one contiguous share for each worker that has any; a single one at least."""
+    workers = max(min(workers, len(items)), 1)
+    bounds = [len(items) * worker // workers for worker in range(workers + 1)]
+    return [items[start:stop] for start, stop in pairwise(bounds)]
 
 
 class _Task(Generic[Item, Result]):
@@ -100,18 +104,18 @@ class _Task(Generic[Item, Result]):
         return self.result
 
 
-def _cores_apart(workers: int) -> list[set[int] | None]:
-    """The cores of each worker but the caller: one each, where the workers take all there are.
+def cores_apart(others: int) -> list[set[int] | None]:
+    """The cores of each worker but the caller: one each, where all of them take all there are.
 
     Threads that wait for one another are woken side by side, on one core; some systems, virtual
     machines above all, leave them there while others idle.
     """
     own = _current_core()
     if own is None:
-        return [None] * (workers - 1)
+        return [None] * others
     cores = os.sched_getaffinity(0)
-    if len(cores) != workers or own not in cores:
-        return [cores] * (workers - 1)
+    if len(cores) != others + 1 or own not in cores:
+        return [cores] * others
     return [{core} for core in sorted(cores - {own})]
 
 

@@ -5,17 +5,17 @@ from math import prod
 
 from anyconv._arguments import check_ordered, check_real_floating, known_shape
 from anyconv._checks import boolean, choice
-from anyconv._images import pooled, unpooled
+from anyconv._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
 from anyconv._lazy_batch import over_batch
 from anyconv._namespace import add_at, common_namespace, index_dtype, scatters_in_order
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, max_gradient, window_max
 from anyconv._pooling_loops import (
     are_tiles,
-    argmax_at_once,
+    argmax_jobs,
     compiles,
-    maxima_at_once,
-    maxima_gradient_at_once,
+    maxima_gradient_jobs,
+    maxima_jobs,
 )
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
 from anyconv._winners import (
@@ -187,17 +187,16 @@ def max_pool_backward(
 
 def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
     """The maximum of each window, on arrays in the caller's layout."""
-    at_once = compiles(call, x, xp=xp)
-    kernel = maxima_at_once if at_once else window_max
-    return pooled(partial(kernel, xp=xp), call, x, at_once=at_once, xp=xp)
+    if compiles(call, x, xp=xp):
+        return pooled_by_jobs(maxima_jobs, call, x, xp=xp)
+    return pooled(partial(window_max, xp=xp), call, x, xp=xp)
 
 
 def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
     """The gradient of `maxima`."""
     if ties != "split" and compiles(call, x, xp=xp):
-        kernel = partial(maxima_gradient_at_once, ties=ties == "all", xp=xp)
-        adds = not are_tiles(call.axes)
-        return unpooled(kernel, call, dy, x, adds=adds, at_once=True, xp=xp)
+        jobs, adds = partial(maxima_gradient_jobs, ties=ties == "all"), not are_tiles(call.axes)
+        return unpooled_by_jobs(jobs, call, dy, x, adds=adds, xp=xp)
     if ties != "first":
         kernel = partial(max_gradient, split=ties == "split", xp=xp)
         return unpooled(kernel, call, dy, x, xp=xp)
@@ -209,13 +208,12 @@ def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Names
 
 
 def _positions(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
-    at_once = compiles(call, x, xp=xp)
-    argmax = argmax_at_once if at_once else window_argmax
+    plane, dtype = prod(call.spatial[1:]), index_dtype(xp)
+    if compiles(call, x, xp=xp):
+        return pooled_by_jobs(partial(argmax_jobs, plane=plane), call, x, dtype=dtype, xp=xp)
 
     def positions(x: Array, axes: Axes) -> Array:
-        before = axes[0].first * prod(call.spatial[1:])  # cells of the plane that others have
-        return add_at(argmax(x, axes, xp=xp), (...,), before, xp=xp)
+        before = axes[0].first * plane  # cells of the plane that others have
+        return add_at(window_argmax(x, axes, xp=xp), (...,), before, xp=xp)
 
-    return pooled(
-        positions, call, x, dtype=index_dtype(xp), takes_out=False, at_once=at_once, xp=xp
-    )
+    return pooled(positions, call, x, dtype=dtype, takes_out=False, xp=xp)

@@ -38,7 +38,13 @@ from anyconv import (
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_plane import PlaneTaps
 from anyconv._execute import run_input_gradient
-from anyconv._namespace import AxisLoop, add_products, add_products_data, outputs_together
+from anyconv._namespace import (
+    AxisLoop,
+    outputs_together,
+    products_data_job,
+    products_job,
+    run_jobs,
+)
 
 needs_numba = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
@@ -473,8 +479,44 @@ def test_tiles_are_set_whatever_was_in_them():
     rng = np.random.default_rng(0)
     x, dy = rng.random((2, 12, 15, 3)), rng.random((2, 4, 3, 3))
     dx, axes = np.full(x.shape, np.nan), [AxisLoop(4, 3, 3, 1, 0, 12), AxisLoop(3, 5, 5, 1, 0, 15)]
-    compiled_mod.window_maximum_gradient(dx, dy, x, axes, sets=True)
+    run_jobs([compiled_mod.maximum_gradient_job(dx, dy, x, axes, sets=True)])
     np.testing.assert_array_equal(dx, max_pool_backward(dy, x, (3, 5)))
+
+
+@needs_numba
+@pytest.mark.parametrize("values", ["ties", "nan", "whole"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"),
+    [
+        ((9, 12), (3, 3), {"stride": 2, "padding": 1}),
+        ((9, 12), (3, 3), {"stride": 1, "padding": 1}),
+        ((9, 12), (2, 2), {}),
+        ((9, 13), (2, 2), {"stride": 3}),  # cells that no window sees
+        ((9, 12), (3, 2), {"stride": (1, 2), "dilation": (2, 1)}),
+        ((9, 12), (3, 3), {"stride": 2, "dilation": 3, "padding": 2, "ceil_mode": True}),
+        ((7, 7), (1, 9), {"padding": (0, 4), "stride": (2, 3)}),
+        ((40,), (5,), {"stride": 2, "padding": 2}),
+        ((40,), (3,), {"stride": 1, "dilation": 4}),
+    ],
+)
+def test_cells_look_up_the_windows_that_they_have_won(size, kernel, options, values, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (3, *size, 64)).astype(np.float64)
+    if values == "nan":
+        x[rng.random(x.shape) < 0.02] = np.nan
+    if values == "whole":
+        x = x.astype(np.int16)
+    calls, job = [], pooling_loops.gathered_gradient_job
+    monkeypatch.setattr(
+        pooling_loops, "gathered_gradient_job", lambda *given: calls.append(0) or job(*given)
+    )
+    dy = whole(rng, max_pool_forward(x, kernel, **options).shape).astype(x.dtype)
+    with anyconv.options(compiled=False):
+        wanted = max_pool_backward(dy, x, kernel, **options)
+    for workers in (1, 2):
+        with anyconv.options(compiled=True, workers=workers):
+            np.testing.assert_array_equal(max_pool_backward(dy, x, kernel, **options), wanted)
+    assert calls
 
 
 @needs_numba
@@ -494,7 +536,8 @@ def test_which_pools_are_compiled(shape, kernel, options, compiles):
     x, calls = np.zeros(shape, dtype=np.float32), []
     sizes = (kernel, kernel) if isinstance(kernel, int) else kernel
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pooling_loops, "window_maxima", lambda y, x, axes: calls.append(y))
+        job = pooling_loops.maxima_job
+        patch.setattr(pooling_loops, "maxima_job", lambda *given: calls.append(0) or job(*given))
         max_pool_forward(x, sizes, **options)
         assert bool(calls) == compiles
         calls.clear()
@@ -617,13 +660,12 @@ def test_outputs_may_lie_apart():
     axes = [AxisLoop(6, 2, 1, 1, 0, 7), AxisLoop(7, 3, 1, 1, 0, 9)]
     y = compiled_mod.repeated_factors(w, outputs_together(4, 1), xp=array_api_compat.numpy)
     apart, beside = np.zeros((2, 12, 14, 4)), np.zeros((2, 6, 7, 4))
-    add_products(apart[:, ::2, 1::2], x, y, axes)
-    add_products(beside, x, y, axes)
+    run_jobs([products_job(apart[:, ::2, 1::2], x, y, axes), products_job(beside, x, y, axes)])
     np.testing.assert_array_equal(apart[:, ::2, 1::2], beside)
     assert not apart[:, 1::2].any() and not apart[:, :, ::2].any()
     back, far = np.zeros_like(x), np.zeros_like(x)
-    add_products_data(back, beside, y, axes)
-    add_products_data(far, apart[:, ::2, 1::2], y, axes)
+    run_jobs([products_data_job(back, beside, y, axes)])
+    run_jobs([products_data_job(far, apart[:, ::2, 1::2], y, axes)])
     np.testing.assert_array_equal(far, back)
 
 

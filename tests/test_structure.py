@@ -55,6 +55,8 @@ FLOORS = {
     "_plan": 3,
     "_planner": 3,
     "_workers": 3,
+    "_crew": 3,
+    "_by_jobs": 3,
     "_block_maps": 3,
     "_held_data": 3,
     "_lazy_batch": 3,

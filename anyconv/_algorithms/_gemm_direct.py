@@ -16,13 +16,14 @@ from anyconv._geometry import Problem
 from anyconv._namespace import (
     MOST_PANEL,
     AxisLoop,
-    device,
+    Job,
+    array_namespace,
     lanes_of,
-    multiply_windows,
-    multiply_windows_weight,
+    windows_job,
+    windows_weight_job,
 )
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace, Operation, Shape
+from anyconv._typing import Array, Operation, Shape
 from anyconv._windows import slab
 
 # The windows whose places are held at once, and of which a worker's block has no more.
@@ -105,23 +106,20 @@ class DirectGemm(InOnePass, Gemm):
         products = (on_cells + unfilled) * in_channels * lanes * (1 + 1 / run)
         return Cost(LOSS * products, outputs * out_channels, 0, 4)
 
-    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
-        """The same, written into y."""
-        multiply_windows(y, x, weights[0], self.axes)
+    def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
+        """All windows times all weights."""
+        return windows_job(y, x, weights[0], self.axes)
 
-    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
-        """One block's share of the weight's gradient, `(*kernel, c, k)`."""
-        c, k, axes = x.shape[-1], dy.shape[-1], self.axes
-        if self._pads_for_sums(c):
-            last = len(self.cells) - 1
-            start = axes[last].start
-            ends = (start, start + self.windows.input[last])
-            box = (*((0, size) for size in self.cells[:-1]), ends)
-            x = slab(x, slice(None), box, xp=xp)
-            axes[last] = axes[last]._replace(start=0, cells=self.windows.input[last])
-        dw = xp.zeros((*self.windows.kernel, c, k), dtype=dy.dtype, device=device(dy))
-        multiply_windows_weight(dw, x, dy, axes)
-        return [dw]
+    def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
+        """The sum over all windows."""
+        axes = self.axes
+        if self._pads_for_sums(x.shape[-1]):
+            *outer, last = axes
+            size = self.windows.input[-1]
+            box = (*((0, axis.cells) for axis in outer), (last.start, last.start + size))
+            x = slab(x, slice(None), box, xp=array_namespace(x=x))
+            axes = (*outer, last._replace(start=0, cells=size))
+        return windows_weight_job(dw, x, dy, axes)
 
     def _pads_for_sums(self, channels: int) -> bool:
         """Whether rows are padded so that their taps can be taken together."""

@@ -1,12 +1,14 @@
 """Algorithms in compiled loops, which leave padding out: a slab is then a view, never a copy."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._bilinear import Algorithm
 from anyconv._geometry import Pairs, Problem
-from anyconv._namespace import MOST_AXES, AxisLoop, device, multiplies_windows
+from anyconv._namespace import MOST_AXES, AxisLoop, Job, device, multiplies_windows, run_jobs
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 
@@ -46,16 +48,62 @@ class OnCells(Algorithm):
         """The cells along each axis; all that windows cover, if it was not placed."""
         return self.inside or self.windows.input
 
-    @property
-    def axes(self) -> list[AxisLoop]:
+    @cached_property
+    def axes(self) -> tuple[AxisLoop, ...]:
         """The windows along each axis, for a loop."""
         windows, starts = self.windows, self.starts or (0,) * len(self.windows.kernel)
         axes = (windows.output, windows.kernel, windows.stride, windows.dilation)
-        return [AxisLoop(*axis) for axis in zip(*axes, starts, self.cells, strict=True)]
+        return tuple(AxisLoop(*axis) for axis in zip(*axes, starts, self.cells, strict=True))
 
 
 @dataclass(frozen=True)
-class InOnePass(OnCells):
+class ByJobs(OnCells):
+    """One of which each map of a block is a single call of a loop, a job for any thread."""
+
+    @abstractmethod
+    def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
+        """The outputs of one block, written to y."""
+
+    def input_job(self, dx: Array, dy: Array, weights: Sequence[Array]) -> Job:
+        """The gradient of the cells of one slab, added to them, where `adds_into_slices`."""
+        raise NotImplementedError
+
+    def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
+        """One block's share of the prepared weights' gradient, added to it."""
+        raise NotImplementedError
+
+    def weight_gradient_shape(self, in_channels: int, out_channels: int) -> Shape:
+        """The shape of that gradient; the output channels may be some columns of a larger array."""
+        return (*self.windows.kernel, in_channels, out_channels)
+
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
+        """The same, written into y."""
+        run_jobs([self.forward_job(y, x, weights)])
+
+    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient of the cells of one slab."""
+        if not self.adds_into_slices:
+            return super().input_gradient(dy, weights, xp=xp)
+        dx = xp.zeros((dy.shape[0], *self.cells, self.groups), dtype=dy.dtype, device=device(dy))
+        self.add_input_gradient(dx, dy, weights, xp=xp)
+        return dx
+
+    def add_input_gradient(
+        self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
+    ) -> None:
+        """The same, added to these cells."""
+        run_jobs([self.input_job(dx, dy, weights)])
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the prepared weights' gradient."""
+        shape = self.weight_gradient_shape(x.shape[-1], dy.shape[-1])
+        dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+        run_jobs([self.weight_job(dw, dy, x)])
+        return [dw]
+
+
+@dataclass(frozen=True)
+class InOnePass(ByJobs):
     """One whose loops lead from cells and from the weights as they are to outputs.
 
     An input gradient as it stands is not among them: it is the convolution of a turned weight.

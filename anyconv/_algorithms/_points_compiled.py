@@ -21,14 +21,14 @@ from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
     MOST_PANEL,
+    Job,
     PointMaps,
-    device,
     lanes_of,
-    multiply_points,
-    multiply_points_weight,
+    points_job,
+    points_weight_job,
 )
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace, Operation, Shape
+from anyconv._typing import Array, Operation, Shape
 
 # The tiles that are taken at a time, unless their points are more than so many numbers; with more
 # memory the C library gives it back to the system after each call.
@@ -121,20 +121,15 @@ class CompiledPoints(InOnePass, Tiled):
             at_once = rows
         return -(-tiles // max(min(at_once, rows), 1))
 
-    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
-        """The same, written into y."""
-        at_once = self.at_once(x.shape[-1])
-        multiply_points(
-            y, x, weights[0], self.axes, self.tile, self.maps, at_once, self.are_complex
-        )
+    def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
+        """Tiles to points, products, and points to outputs."""
+        maps, at_once = self.maps, self.at_once(x.shape[-1])
+        return points_job(y, x, weights[0], self.axes, self.tile, maps, at_once, self.are_complex)
 
-    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
-        """One block's share of the weight's gradient, `(*kernel, c, k)`."""
-        shape = (*self.windows.kernel, x.shape[-1], dy.shape[-1])
-        dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
+    def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
+        """Tiles of both to points, their products' sums, and these to weights."""
         maps, at_once = self.gradient_maps, self.at_once(x.shape[-1])
-        multiply_points_weight(dw, x, dy, self.axes, self.tile, maps, at_once, self.are_complex)
-        return [dw]
+        return points_weight_job(dw, x, dy, self.axes, self.tile, maps, at_once, self.are_complex)
 
 
 @dataclass(frozen=True)

@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms._on_cells import ByJobs
 from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
-    add_products,
-    add_products_data,
-    add_products_weight,
-    device,
+    Job,
     goes_by_four,
     outputs_together,
+    products_data_job,
+    products_job,
+    products_weight_job,
     repeated_factors,
 )
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace
+from anyconv._typing import Array, Namespace, Shape
 
 
 @dataclass(frozen=True)
-class CompiledTaps(OnCells, FusedTaps):
+class CompiledTaps(ByJobs, FusedTaps):
     """`FusedTaps`, several taps in one pass and no cell of padding."""
 
     adds_into_slices: ClassVar[bool] = True
@@ -60,33 +60,25 @@ class CompiledTaps(OnCells, FusedTaps):
         factors = xp.reshape(terms[0], (*self.windows.kernel, -1, self.groups))
         return xp.sum(factors, axis=-2, keepdims=True)
 
-    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
-        """The same, summed in y."""
-        add_products(y, x, weights[0], self.axes)
+    def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
+        """The products of all taps, summed in y."""
+        return products_job(y, x, weights[0], self.axes)
 
-    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
-        """The gradient of the cells of one slab."""
-        shape = (dy.shape[0], *self.cells, self.groups)
-        dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
-        self.add_input_gradient(dx, dy, weights, xp=xp)
-        return dx
+    def input_job(self, dx: Array, dy: Array, weights: Sequence[Array]) -> Job:
+        """The adjoint in the data."""
+        return products_data_job(dx, dy, weights[0], self.axes)
 
-    def add_input_gradient(
-        self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
-    ) -> None:
-        """The same, added to these cells."""
-        add_products_data(dx, dy, weights[0], self.axes)
+    def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
+        """The adjoint in the factors."""
+        return products_weight_job(dw, x, dy, self.axes)
+
+    def weight_gradient_shape(self, in_channels: int, out_channels: int) -> Shape:
+        """That of the factors, `(taps, together * g)`."""
+        return (self.windows.taps, self._sums * out_channels)
 
     def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
         """One for each output of a row that is taken at once, to which four are added together."""
         return -(-rows // (4 * self._sums))
-
-    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
-        """One block's share of the factors' gradient, `(taps, together * g)`."""
-        shape = (self.windows.taps, self._sums * self.groups)
-        dw = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
-        add_products_weight(dw, x, dy, self.axes)
-        return [dw]
 
     @property
     def _sums(self) -> int:

@@ -10,11 +10,11 @@ from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import OWN_CACHE
-from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms._on_cells import ByJobs
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem
-from anyconv._namespace import device, in_order, plane_products
+from anyconv._namespace import Job, device, in_order, plane_products_job
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 
@@ -25,7 +25,7 @@ SUMS = 4096
 
 
 @dataclass(frozen=True)
-class PlaneTaps(OnCells, DepthwiseTaps):
+class PlaneTaps(ByJobs, DepthwiseTaps):
     """The forward map alone; an input gradient of stride one is one of a turned weight."""
 
     is_one_product: ClassVar[bool] = True
@@ -69,6 +69,6 @@ class PlaneTaps(OnCells, DepthwiseTaps):
         self.forward_into(y, x, weights, xp=xp)
         return y
 
-    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
-        """The same, summed in y."""
-        plane_products(y, x, weights[0], self.axes)
+    def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
+        """The products of all taps, summed in y."""
+        return plane_products_job(y, x, weights[0], self.axes)

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from types import ModuleType
 from typing import NamedTuple
 
+from anyconv._namespace._jobs import Job
 from anyconv._typing import Array, Namespace, Shape
 
 MOST_AXES = 3
@@ -24,6 +25,8 @@ FEWEST_BY_FOUR = 16
 # In pooling the columns of so many elements are combined at once, unless windows share none and
 # there are so many channels.
 IN_CACHE, MANY_CHANNELS = 4096, 32
+# Cells of fewer channels are not worth looking up the windows of.
+FEWEST_GATHERED = 64
 
 
 class AxisLoop(NamedTuple):
@@ -116,27 +119,26 @@ def repeated_factors(w: Array, together: int, *, xp: Namespace) -> Array:
     return xp.reshape(factors, (taps, together * c))
 
 
-def add_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+def products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """`y = sum_t x_t * w_t`, of factors `(taps, together * c)`; y is written to."""
     x = _walkable(x)
-    _loops().products(_flat(y), _flat(x), _flat(w), *_walk(x, y, axes), *_widths(w, x, y, axes))
+    given = _flat(y), _flat(x), _flat(w), *_walk(x, y, axes), *_widths(w, x, y, axes)
+    return Job(_loops().products, given)
 
 
-def add_products_data(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+def products_data_job(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """The adjoint in x, added to it: `x_t += y * w_t`."""
     y = _walkable(y)
-    _loops().products_data(
-        _flat(x), _flat(y), _flat(w), *_walk(x, y, axes), *_widths(w, x, y, axes)
-    )
+    given = _flat(x), _flat(y), _flat(w), *_walk(x, y, axes), *_widths(w, x, y, axes)
+    return Job(_loops().products_data, given)
 
 
-def add_products_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
+def products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
     """The adjoint in w `(taps, together * c)`, added to it: `w_t += sum x_t * y`."""
     by_rows = w.shape[-1] > y.shape[-1]  # else one sum would do the work of several
     x, y = _walkable(x, by_rows=by_rows), _walkable(y, by_rows=by_rows)
-    _loops().products_weight(
-        _flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y, axes)
-    )
+    given = _flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y, axes)
+    return Job(_loops().products_weight, given)
 
 
 def goes_by_four(channels: int, stride: int, dilation: int) -> bool:
@@ -144,7 +146,7 @@ def goes_by_four(channels: int, stride: int, dilation: int) -> bool:
     return channels >= FEWEST_BY_FOUR and stride <= 2 and dilation == 1
 
 
-def plane_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+def plane_products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """`y = sum_t x_t * w_t` of a single channel and stride one along a row, of factors `(taps,)`.
 
     Real or complex; y, whose rows lie without gaps, is written to.
@@ -153,9 +155,9 @@ def plane_products(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> No
     table, _ = _walk(x, y, axes)
     if w.dtype.kind == "c":
         real = w.real.dtype
-        _loops().plane_products_complex(*(_flat(a).view(real) for a in (y, x, w)), table)
-    else:
-        _loops().plane_products(_flat(y), _flat(x), _flat(w), table)
+        parts = tuple(_flat(a).view(real) for a in (y, x, w))
+        return Job(_loops().plane_products_complex, (*parts, table))
+    return Job(_loops().plane_products, (_flat(y), _flat(x), _flat(w), table))
 
 
 def unfold_windows(u: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
@@ -192,50 +194,127 @@ def _columns_or_none(axis: AxisLoop, channels: int) -> int:
     return columns_at_once(axis, channels) if pays else 0
 
 
-def window_sums(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+def sums_job(y: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
     """The sum over each window, written to y."""
     x, y = _in_parts(_walkable(x, by_rows=True)), _in_parts(y)
     most = _columns_or_none(axes[-1], x.shape[-1])
-    _loops().sums(_flat(y), _flat(x), *_walk(x, y, axes), most)
+    return Job(_loops().sums, (_flat(y), _flat(x), *_walk(x, y, axes), most))
 
 
-def window_sums_adjoint(x: Array, y: Array, axes: Sequence[AxisLoop], *, sets: bool) -> None:
+def sums_adjoint_job(x: Array, y: Array, axes: Sequence[AxisLoop], *, sets: bool) -> Job:
     """The adjoint, added to x; it `sets` x where each cell is in one window."""
     x, y = _in_parts(x), _in_parts(_walkable(y))
     most = _columns_or_none(axes[-1], x.shape[-1])
-    _loops().sums_adjoint(_flat(x), _flat(y), *_walk(x, y, axes), most, sets)
+    return Job(_loops().sums_adjoint, (_flat(x), _flat(y), *_walk(x, y, axes), most, sets))
 
 
-def window_maxima(y: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+def maxima_job(y: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
     """The maximum of each window, written to y; NaN wins."""
     x = _walkable(x, by_rows=True)
     most = _columns_or_none(axes[-1], x.shape[-1])
-    _loops().maxima(_flat(y), _flat(x), *_walk(x, y, axes), most)
+    return Job(_loops().maxima, (_flat(y), _flat(x), *_walk(x, y, axes), most))
 
 
-def window_winners(places: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
-    """The flat position in its plane of the first maximum of each window, written to `places`."""
+def winners_job(places: Array, x: Array, axes: Sequence[AxisLoop], before: int) -> Job:
+    """The flat position in its plane of the first maximum of each window, written to `places`.
+
+    So many cells of the plane are before those of x.
+    """
     if not x.flags.c_contiguous:  # so that a cell's place is where it lies
         x = _copy(x)
     most = columns_at_once(axes[-1], x.shape[-1])
-    _loops().winners(_flat(places), _flat(x), *_walk(x, places, axes), most)
+    return Job(
+        _winner_loops().winners, (_flat(places), _flat(x), *_walk(x, places, axes), most, before)
+    )
 
 
-def window_maximum_gradient(
+def maximum_gradient_job(
     dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool
-) -> None:
+) -> Job:
     """The gradient of the first maximum of each window, added to dx; it `sets` dx as above."""
     most = columns_at_once(axes[-1], x.shape[-1])
-    dx, x, dy, *walk = _gradient_walk(dx, x, dy, axes)
-    _loops().maximum_gradient(dx, x, dy, *walk, most, sets)
+    return Job(_winner_loops().maximum_gradient, (*_gradient_walk(dx, x, dy, axes), most, sets))
 
 
-def window_maxima_gradient(
+def gathered_gradient_job(dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
+    """The same of one or two axes, written to all cells."""
+    walk = _gradient_walk(dx, x, dy, axes)
+    return Job(_winner_loops().gathered_gradient, (*walk, _rows_kept(axes)))
+
+
+def gathering_room(axes: Sequence[AxisLoop], channels: int) -> int | None:
+    """The numbers of four bytes that are held then; None where it cannot be or does not pay."""
+    if len(axes) > 2 or channels < FEWEST_GATHERED:
+        return None
+    return (_rows_kept(axes) * axes[-1].outputs + 4) * channels + 8 * axes[-1].cells * axes[-1].taps
+
+
+def _rows_kept(axes: Sequence[AxisLoop]) -> int:
+    """The rows of windows that see one row of cells, and one more."""
+    return axes[0].window // axes[0].stride + 2 if len(axes) > 1 else 1
+
+
+def maxima_gradient_job(
     dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool, ties: bool
-) -> None:
+) -> Job:
     """The same window by window and tap by tap, or with `ties` the gradient of all maxima."""
-    dx, x, dy, *walk = _gradient_walk(dx, x, dy, axes)
-    _loops().maxima_gradient(dx, x, dy, *walk, sets, ties)
+    return Job(_winner_loops().maxima_gradient, (*_gradient_walk(dx, x, dy, axes), sets, ties))
+
+
+def clear_job(x: Array) -> Job:
+    """Zeros, written to x."""
+    return Job(_row_loops().clear, (_flat(x), *_rows(x)))
+
+
+def add_to_channels_job(y: Array, b: Array) -> Job:
+    """One number for each channel, added to y."""
+    return Job(_row_loops().add_to_channels, (_flat(y), _flat(b), *_rows(y, joins=False)))
+
+
+def divide_job(y: Array, by: Array) -> Job:
+    """The numbers `by`, `(1,)` or one for each output of an image, by which y is divided."""
+    y = _in_parts(y)
+    return Job(_row_loops().divide, (_flat(y), _flat(by), *_rows(y, joins=by.size == 1)))
+
+
+def quotients_job(z: Array, y: Array, by: Array) -> Job:
+    """The same of y, written to z, which lies without gaps."""
+    z, y = _in_parts(z), _in_parts(_walkable(y))
+    rows = _rows(y, joins=by.size == 1)
+    return Job(_row_loops().quotients, (_flat(z), _flat(y), _flat(by), *rows))
+
+
+@cache
+def _winner_loops() -> ModuleType:
+    from anyconv._namespace import _winner_loops
+
+    return _winner_loops
+
+
+@cache
+def _row_loops() -> ModuleType:
+    from anyconv._namespace import _row_loops
+
+    return _row_loops
+
+
+def _rows(x: Array, *, joins: bool = True) -> tuple[Array, int]:
+    """The sizes and steps of the first axis and of others but the last, and the length of that.
+
+    An array without gaps is a single row, if it may be joined.
+    """
+    if joins and x.flags.c_contiguous:
+        return _table_of_rows((), ()), x.size
+    *steps, _ = _steps(x)
+    return _table_of_rows(x.shape[:-1], tuple(steps)), x.shape[-1]
+
+
+@lru_cache(maxsize=256)
+def _table_of_rows(sizes: Shape, steps: Shape) -> Array:
+    import numpy
+
+    first, missing = list(zip(sizes, steps, strict=True)), [(1, 0)] * (MOST_AXES + 1 - len(sizes))
+    return numpy.asarray([*first[:1], *missing, *first[1:]], dtype=numpy.int64)
 
 
 def _gradient_walk(

@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from types import ModuleType
 
 from anyconv._namespace._compiled import MOST_AXES, AxisLoop, _flat, _steps, _walk, _walkable
+from anyconv._namespace._jobs import Job
 from anyconv._typing import Array, DType, Shape
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -55,24 +56,26 @@ def lanes_of(columns: int, itemsize: int) -> float:
     return lanes * (vectors if vectors > 1 else 1.5)
 
 
-def multiply_windows(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> None:
+def windows_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """The outputs of all windows, written to y, whose channels are neighbours."""
     *kernel, c, k = w.shape
     x = _walkable(x)
     taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
     table, _ = _walk(x, y, axes)
-    _loops().product(_flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k)
+    given = _flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k
+    return Job(_loops().product, given)
 
 
-def multiply_windows_weight(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> None:
-    """The adjoint in w, which is contiguous, added to it."""
+def windows_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
+    """The adjoint in w, some columns of contiguous weights, added to them."""
     *_, c, k = w.shape
     x, y = _walkable(x), _walkable(y)
     table, _ = _walk(x, y, axes)
-    _loops().product_weight(_flat(w), _flat(x), _flat(y), table, c, k)
+    given = _flat(w), _flat(x), _flat(y), table, c, k, _steps(w)[-2]
+    return Job(_loops().product_weight, given)
 
 
-def multiply_points(
+def points_job(
     y: Array,
     x: Array,
     w: Array,
@@ -81,20 +84,18 @@ def multiply_points(
     maps: PointMaps,
     at_once: int,
     are_complex: bool,
-) -> None:
+) -> Job:
     """The outputs of windows of stride and dilation one, by the points of tiles, written to y."""
     *kernel, c, k = w.shape
     x = _walkable(x)
     taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
     table, _ = _walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
-    _point_loops().convolve(
-        *(_flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, at_once),
-        *(*factors, are_complex),
-    )
+    given = _flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, at_once
+    return Job(_point_loops().convolve, (*given, *factors, are_complex))
 
 
-def multiply_points_weight(
+def points_weight_job(
     w: Array,
     x: Array,
     y: Array,
@@ -103,15 +104,14 @@ def multiply_points_weight(
     maps: PointMaps,
     at_once: int,
     are_complex: bool,
-) -> None:
-    """The adjoint in w, which is contiguous, added to it; the maps are the gradient's."""
+) -> Job:
+    """The adjoint in w, as above, added to it; the maps are the gradient's."""
     *_, c, k = w.shape
     x, y = _walkable(x), _walkable(y)
     table, _ = _walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
-    _point_loops().convolve_weight(
-        *(_flat(w), _flat(x), _flat(y), table, c, k, sizes, at_once), *factors, are_complex
-    )
+    given = _flat(w), _flat(x), _flat(y), table, c, k, _steps(w)[-2], sizes, at_once
+    return Job(_point_loops().convolve_weight, (*given, *factors, are_complex))
 
 
 @cache

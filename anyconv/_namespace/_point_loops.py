@@ -470,7 +470,7 @@ def _add_weights(
     t: Array,
     w: Array,
     channels: int,
-    all_columns: int,
+    w_apart: int,
     column: int,
     columns: int,
     sums: Array,
@@ -488,7 +488,7 @@ def _add_weights(
         of = at + c * width
         _from_points(table, t, spare, 0, PACKED, KERNEL, sums, of, apart, width, room, marks)
         for tap in range(taps):
-            target, packed = U((tap * channels + c) * all_columns + column), U(tap * width)
+            target, packed = U((tap * channels + c) * w_apart + column), U(tap * width)
             for k in range(U(columns)):
                 w[target + k] += spare[packed + k]
 
@@ -574,6 +574,7 @@ def convolve_weight(
     axes: Array,
     channels: int,
     columns: int,
+    apart: int,
     tile: Array,
     at_once: int,
     data: Array,
@@ -582,6 +583,8 @@ def convolve_weight(
     is_complex: bool,
 ) -> None:
     """The adjoint in the weight `(tap, channel, column)`, added to it; matrices B, G* and A*.
+
+    The weight's rows are so far `apart`.
 
     All tiles are taken at once where they are few, one panel of columns after another then;
     otherwise some at a time, for which all sums are kept.
@@ -626,7 +629,7 @@ def convolve_weight(
             )  # fmt: skip
             if first + count == tiles:
                 _add_weights(
-                    table, weight, w, channels, columns, column, wanted, u, at, u_apart, width,
+                    table, weight, w, channels, apart, column, wanted, u, at, u_apart, width,
                     spare, room, marks,
                 )  # fmt: skip
             column += width

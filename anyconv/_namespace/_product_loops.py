@@ -419,8 +419,10 @@ def _pack_outputs(
 
 
 @_loop
-def product_weight(w: Array, x: Array, y: Array, axes: Array, channels: int, columns: int) -> None:
-    """The adjoint in the weight `(tap, channel, column)`, added to it."""
+def product_weight(
+    w: Array, x: Array, y: Array, axes: Array, channels: int, columns: int, apart: int
+) -> None:
+    """The adjoint in the weight `(tap, channel, column)`, added to it; rows lie `apart`."""
     c, size = channels, VECTOR_BYTES // y.itemsize
     taps = axes[OUTER, TAPS] * axes[MIDDLE, TAPS] * axes[INNER, TAPS]
     step = axes[INNER, STRIDE] * axes[INNER, X_STEP]
@@ -431,7 +433,7 @@ def product_weight(w: Array, x: Array, y: Array, axes: Array, channels: int, col
     together = axes[INNER, TAPS] if are_joined else 1
     x_at, w_at = np.empty(taps * c, np.int64), np.empty(taps * c, np.int64)
     for f in range(taps * c):
-        x_at[f], w_at[f] = f % (together * c), f * columns
+        x_at[f], w_at[f] = f % (together * c), f * apart
     panels = _panels(columns, size, MOST_VECTORS)
     at_once = SUMMED_FAR if step * x.itemsize >= FAR else SUMMED
     packed = _aligned(at_once * panels.max() * size, y)

@@ -1,0 +1,102 @@
+"""Carry out a plan whose blocks are jobs: calls of compiled loops on parts of arrays.
+
+Arrays are canonical, as in `_execute`.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from anyconv._algorithms import Algorithm, ByJobs
+from anyconv._block_maps import inputs, prepared, summed
+from anyconv._crew import carry_out, rouse
+from anyconv._namespace import Job, add_to_channels_job, clear_job, device
+from anyconv._plan import Block, Plan
+from anyconv._typing import Array, Namespace
+from anyconv._workers import shares
+
+
+def write_outputs(
+    plan: Plan,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    y: Array,
+    *,
+    is_turned: bool = False,
+    xp: Namespace,
+) -> None:
+    """`y = A( B(x) @ G(w) ) + b`."""
+    rouse(plan.workers)
+    parts = [prepared(plan, w, c, x.dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
+
+    def jobs(block: Block) -> Iterator[Job]:
+        outputs = y[block.outputs]
+        x_part = inputs(block, x, x.dtype, xp=xp)
+        yield _of(block.algorithm).forward_job(outputs, x_part, parts[block.part])
+        if bias is not None:
+            yield add_to_channels_job(outputs, bias[block.outputs[-1]])
+
+    carry_out(jobs, plan.blocks, plan.workers)
+
+
+def write_input_gradient(
+    plan: Plan, dy: Array, weights: Sequence[Array], dx: Array, *, xp: Namespace
+) -> None:
+    """`dx = B*( A*(dy) @ G(w)^H )`. Slabs of one image overlap: they are added one by one."""
+    rouse(plan.workers)
+
+    def jobs(blocks: Sequence[Block]) -> Iterator[Job]:
+        yield clear_job(dx[blocks[0].images, ...])
+        for block in blocks:
+            cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
+            yield _of(block.algorithm).input_job(cells, dy[block.outputs], weights)
+
+    images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
+    carry_out(jobs, images, plan.workers)
+
+
+def weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
+    """`dw = G*( B(x)^H @ A*(dy) )`, over all blocks."""
+    rouse(plan.workers)
+    p, shape = plan.problem, _of(plan.template).weight_gradient_shape
+
+    def room(channels: int) -> Array:
+        return xp.empty(shape(p.in_channels, channels), dtype=dy.dtype, device=device(dy))
+
+    def jobs(terms: Sequence[_Term]) -> Iterator[Job]:
+        for block, total, opens in terms:
+            if opens:
+                yield clear_job(total)
+            x_part = inputs(block, x, x.dtype, xp=xp)
+            yield _of(block.algorithm).weight_job(total, dy[block.outputs], x_part)
+
+    if len(plan.channels) > 1:
+        dw = room(p.out_channels)
+        groups = groupby(plan.blocks, key=lambda block: block.part)
+        parts = [_terms(list(blocks), dw[..., plan.channels[part]]) for part, blocks in groups]
+        carry_out(jobs, parts, plan.workers)
+        return plan.template.weight_adjoint([dw], xp=xp)
+    each = [_terms(some, room(p.out_channels)) for some in shares(plan.blocks, plan.workers)]
+    carry_out(jobs, [[term] for terms in each for term in terms], plan.workers)
+    total: list[Array] = []
+    for terms in each:
+        total = summed(total, [terms[0].total], xp=xp)
+    return plan.template.weight_adjoint(total, xp=xp)
+
+
+class _Term(NamedTuple):
+    """A block whose share of the weight's gradient is added to others'."""
+
+    block: Block
+    total: Array
+    opens: bool  # whether nothing has been added there
+
+
+def _terms(blocks: Sequence[Block], total: Array) -> list[_Term]:
+    return [_Term(block, total, number == 0) for number, block in enumerate(blocks)]
+
+
+def _of(algorithm: Algorithm) -> ByJobs:
+    assert isinstance(algorithm, ByJobs)
+    return algorithm
