@@ -65,10 +65,11 @@ def has_wide_kernels() -> bool:
 @cache
 def has_wide_products() -> bool:
     """Whether that product takes such vectors each in one step."""
-    return has_wide_kernels() and not _halves_wide_vectors()
+    return has_wide_kernels() and not halves_wide_vectors()
 
 
-def _halves_wide_vectors() -> bool:
+@cache
+def halves_wide_vectors() -> bool:
     """Whether the processor is of AMD's family 25, which takes such vectors in two halves."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -10,11 +10,12 @@ from functools import lru_cache
 from itertools import product
 from math import inf, prod
 
-from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, algorithm_named
-from anyconv._blas import has_wide_products
+from anyconv._algorithms import ALGORITHM_NAMES, Algorithm, InOnePass, algorithm_named
+from anyconv._blas import halves_wide_vectors, has_wide_products
 from anyconv._block_sizes import WorkspaceError, count_blocks, size_blocks
 from anyconv._costs import CPU, GPU, WIDE_CPU, Cost, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
+from anyconv._namespace import has_wide_tiles
 from anyconv._options import Options
 from anyconv._plan import InnerPlan, PhasePlan, Plan
 from anyconv._rewritings import Rewriting, rewritings_of
@@ -161,15 +162,20 @@ def _estimate(
     if blocks.holds_data and operation == "forward":  # but all data with each part of the weights
         passing = blocks.parts * (template.held(images, c) or 0)
     cost = cost._replace(elements=cost.elements + passing, calls=cost.calls * count)
-    time = _rates(traits).nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
+    rates = _rates(traits, in_tiles=isinstance(template, InOnePass))
+    time = rates.nanoseconds(cost, traits.product_bytes, is_complex=traits.is_complex)
     return time / min(blocks.workers, count)
 
 
-def _rates(traits: Traits) -> Rates:
-    """What the machine that runs the call takes for its work."""
+def _rates(traits: Traits, *, in_tiles: bool = False) -> Rates:
+    """What the machine that runs the call takes for its work; products are a library's, or ours."""
     if traits.runs == "gpu":
         return GPU
-    return WIDE_CPU if traits.runs == "workers" and has_wide_products() else CPU
+    if in_tiles:
+        is_wide = has_wide_tiles() and not halves_wide_vectors()
+    else:
+        is_wide = traits.runs == "workers" and has_wide_products()
+    return WIDE_CPU if is_wide else CPU
 
 
 def _inner_plan(

@@ -11,6 +11,7 @@ from typing import Self
 
 from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms.gemm import Gemm
+from anyconv._blas import has_wide_products
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
@@ -37,9 +38,8 @@ MOST_PACKED = 2**21
 MOST_SUMMED_CHANNELS = 256
 # With fewer windows, those of so many channels are not cut among workers, but channels are.
 FEW_WINDOWS, MANY_CHANNELS = 2**11, 256
-# What a product takes more than the best of a library's; and the rows by which a class of windows
-# misses whole tiles.
-LOSS, HALF_A_TILE = 1.1, 3
+# The rows by which a class of windows misses whole tiles.
+HALF_A_TILE = 3
 # Of fewer channels a tile takes those of several taps, which padding would tell apart.
 FEW_CHANNELS = 6
 
@@ -52,9 +52,10 @@ class DirectGemm(InOnePass, Gemm):
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
-        """All but the sum over cells that lie far apart."""
-        is_cell = problem.geometry.windows.is_pointwise
-        if operation == "weight" and is_cell and problem.in_channels > MOST_SUMMED_CHANNELS:
+        """All but the sum over cells that lie far apart, if a library has as wide vectors."""
+        is_far = problem.geometry.windows.is_pointwise
+        is_far &= problem.in_channels > MOST_SUMMED_CHANNELS
+        if operation == "weight" and is_far and has_wide_products():
             return False
         return super().suits(problem, operation, traits)
 
@@ -104,7 +105,7 @@ class DirectGemm(InOnePass, Gemm):
         run = in_channels * (self.windows.kernel[-1] if self.windows.dilation[-1] == 1 else 1)
         lanes = lanes_of(out_channels, self.element_bytes)
         products = (on_cells + unfilled) * in_channels * lanes * (1 + 1 / run)
-        return Cost(LOSS * products, outputs * out_channels, 0, 4)
+        return Cost(products, outputs * out_channels, 0, 4)
 
     def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
         """All windows times all weights."""

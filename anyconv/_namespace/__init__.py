@@ -40,6 +40,7 @@ from anyconv._namespace._compiled import (
 from anyconv._namespace._direct import (
     MOST_PANEL,
     PointMaps,
+    has_wide_tiles,
     lanes_of,
     multiplies_windows,
     points_job,
@@ -154,6 +155,7 @@ __all__ = [
     "has_strided_views",
     "has_sums_of_products",
     "highest",
+    "has_wide_tiles",
     "in_order",
     "index_dtype",
     "inner_pieces_of",

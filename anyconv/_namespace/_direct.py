@@ -47,6 +47,13 @@ def multiplies_windows() -> bool:
     return has_fused_vectors()
 
 
+def has_wide_tiles() -> bool:
+    """Whether these loops multiply vectors of 512 bits."""
+    from anyconv._namespace._tile_loops import IS_WIDE
+
+    return IS_WIDE
+
+
 def lanes_of(columns: int, itemsize: int) -> float:
     """The columns that a row of weights takes as long as: vectors are whole, a lone one is slow."""
     from anyconv._namespace._tile_loops import VECTOR_BYTES
