@@ -18,6 +18,7 @@ from measuring import SMALL_CHANGE, peak
 import anyconv
 import anyconv._algorithms._gemm_compiled as gemm_mod
 import anyconv._algorithms._on_cells as cells_mod
+import anyconv._algorithms._taps_compiled as taps_mod
 import anyconv._execute as execute_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._options as options_mod
@@ -40,6 +41,7 @@ from anyconv._algorithms._taps_plane import PlaneTaps
 from anyconv._execute import run_input_gradient
 from anyconv._namespace import (
     AxisLoop,
+    multiplies_windows,
     outputs_together,
     products_data_job,
     products_job,
@@ -83,6 +85,14 @@ def no_numba(monkeypatch):
     planner.make_plan.cache_clear()
     yield
     compiled_mod.why_no_compiled_loops.cache_clear()
+    planner.make_plan.cache_clear()
+
+
+@pytest.fixture
+def fresh_plans():
+    """What is planned with something replaced is planned anew, before and after."""
+    planner.make_plan.cache_clear()
+    yield
     planner.make_plan.cache_clear()
 
 
@@ -461,7 +471,13 @@ def test_pools_by_columns_whatever_is_pooled_at_once(
         ((5, 3, 3), (3, 3, 3)),
     ],
 )
-def test_four_outputs_at_once_by_taps_that_share_cells(size, kernel, stride, channels):
+@pytest.mark.parametrize("is_sliding", [False, True])
+@pytest.mark.usefixtures("fresh_plans")
+def test_four_outputs_at_once_by_taps_that_share_cells(
+    size, kernel, stride, channels, is_sliding, monkeypatch
+):
+    """Or by windows that slide along a row, one vector of channels after the other."""
+    monkeypatch.setattr(taps_mod, "slides", lambda *_: is_sliding and multiplies_windows())
     rng = np.random.default_rng(0)
     x, w = whole(rng, (2, *size, channels)), whole(rng, (*kernel, 1, channels))
     strides = (1,) * (len(size) - 1) + (stride,)
@@ -472,6 +488,33 @@ def test_four_outputs_at_once_by_taps_that_share_cells(size, kernel, stride, cha
     apart = np.zeros((2, *size, 2 * channels))[..., ::2]  # cells with gaps between their channels
     apart[...] = x
     np.testing.assert_array_equal(same(conv_forward, apart, w, **options), y)
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [16, 19, 40])
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"),
+    [
+        ((9, 8), (3, 3), {"padding": 1}),
+        ((9, 8), (4, 5), {"padding": (3, 4), "stride": (2, 3)}),
+        ((9, 12), (2, 3), {"dilation": (2, 3), "padding": "same"}),
+        ((3, 7), (3, 7), {"padding": ((4, 0), (0, 9))}),  # rows and columns in padding alone
+        ((12,), (7,), {"stride": 2, "padding": 3}),
+        ((4, 5, 6), (3, 2, 3), {"padding": 1, "stride": (1, 2, 1)}),
+    ],
+)
+@pytest.mark.usefixtures("fresh_plans")
+def test_windows_that_slide(size, kernel, options, channels, dtype, monkeypatch):
+    monkeypatch.setattr(taps_mod, "slides", lambda *_: multiplies_windows())
+    rng = np.random.default_rng(0)
+    room = np.full((2, *size, channels + 16), np.nan, dtype=dtype)  # nothing beside is read
+    x, w = room[..., :channels], whole(rng, (*kernel, 1, channels), dtype)
+    x[...] = whole(rng, x.shape)
+    options = {"groups": channels, "algorithm": "taps", **options}
+    y = same(conv_forward, x, w, **options)
+    same(conv_backward_weight, y, x, w.shape, **options)
+    same(conv_backward_input, y, w, x.shape, **options)
 
 
 @needs_numba

@@ -5,9 +5,9 @@ input. So a slab is a view of these cells, and no memory is held.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from anyconv._algorithms._on_cells import ByJobs
 from anyconv._algorithms._taps_fused import FusedTaps
@@ -21,9 +21,15 @@ from anyconv._namespace import (
     products_job,
     products_weight_job,
     repeated_factors,
+    slide_products_job,
+    slide_products_weight_job,
+    slides,
 )
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Shape
+
+# The channels of a pass along a row, of which several cost as much as a run of copies each.
+LANES_OF_ONE = 16
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,14 @@ class CompiledTaps(ByJobs, FusedTaps):
 
     adds_into_slices: ClassVar[bool] = True
     worth_a_worker: ClassVar[int] = 2**20
+    # Whether windows slide along rows, a vector of channels at a time.
+    is_sliding: bool = False
+
+    @classmethod
+    def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
+        """The same for all blocks of a problem."""
+        made = super().create(problem, box, traits)
+        return replace(made, is_sliding=slides(made.axes, made.groups, traits.product_bytes))
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """One pass, that reads a cell and a factor for each tap from a core's own cache."""
@@ -43,6 +57,8 @@ class CompiledTaps(ByJobs, FusedTaps):
         runs = products / (4 * run) + 0.5 * ends
         stride, dilation = self.windows.stride[-1], self.windows.dilation[-1]
         each = 0.35 if goes_by_four(out_channels, stride, dilation) else 0.6
+        if self.is_sliding:
+            each, runs = 0.2, 3 * outputs * out_channels / (LANES_OF_ONE * self.windows.output[-1])
         return Cost(0, each * products + 2 * outputs * out_channels, runs, 4)
 
     def folding(self, images: int, in_channels: int) -> Cost:
@@ -62,7 +78,8 @@ class CompiledTaps(ByJobs, FusedTaps):
 
     def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
         """The products of all taps, summed in y."""
-        return products_job(y, x, weights[0], self.axes)
+        job = slide_products_job if self.is_sliding else products_job
+        return job(y, x, weights[0], self.axes)
 
     def input_job(self, dx: Array, dy: Array, weights: Sequence[Array]) -> Job:
         """The adjoint in the data."""
@@ -70,19 +87,29 @@ class CompiledTaps(ByJobs, FusedTaps):
 
     def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
         """The adjoint in the factors."""
-        return products_weight_job(dw, x, dy, self.axes)
+        job = slide_products_weight_job if self.is_sliding else products_weight_job
+        return job(dw, x, dy, self.axes)
 
     def weight_gradient_shape(self, in_channels: int, out_channels: int) -> Shape:
         """That of the factors, `(taps, together * g)`."""
         return (self.windows.taps, self._sums * out_channels)
 
     def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
-        """One for each output of a row that is taken at once, to which four are added together."""
+        """Those of a row are summed first; or one for each output of it that is taken at once, to
+        which four are added together.
+        """
+        if self.is_sliding:
+            row = self.windows.output[-1]
+            return max(row, -(-rows // row))
         return -(-rows // (4 * self._sums))
 
     @property
     def _sums(self) -> int:
+        if self.is_sliding:
+            return 1
         return outputs_together(self.groups, self.windows.stride[-1], are_summed=True)
 
     def _repeats(self, channels: int) -> int:
+        if self.is_sliding:
+            return 1
         return outputs_together(channels, self.windows.stride[-1])

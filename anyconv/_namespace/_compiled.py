@@ -9,6 +9,7 @@ Arrays are canonical, `x (n, *spatial, c)` and `y (n, *output, c)`; each axis of
 import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from math import gcd, prod
 from types import ModuleType
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ MOST_AXES = 3
 # added together.
 LONG_RUN, LONG_RUN_OF_FOUR = 256, 64
 ALIGNMENT = 64
+# The lines of a core's first cache that may have one place in common, and the bytes in which lines
+# have places of their own.
+CACHE_WAYS, CACHE_WAY = 12, 4096
 # So many channels are worth taking by themselves, for four outputs by several taps at once.
 FEWEST_BY_FOUR = 16
 # In pooling the columns of so many elements are combined at once, unless windows share none and
@@ -139,6 +143,40 @@ def products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) 
     x, y = _walkable(x, by_rows=by_rows), _walkable(y, by_rows=by_rows)
     given = _flat(w), _flat(x), _flat(y), *_walk(x, y, axes), *_widths(w, x, y, axes)
     return Job(_loops().products_weight, given)
+
+
+def slides(axes: Sequence[AxisLoop], channels: int, itemsize: int) -> bool:
+    """Whether windows slide along rows of cells in registers, a vector of channels at a time.
+
+    The cells that rows of windows share have to be found again in a core's first cache, where those
+    at a distance of a power of two are in one another's way.
+    """
+    from anyconv._namespace._tile_loops import VECTOR_BYTES, has_fused_vectors
+
+    if not has_fused_vectors() or channels * itemsize < VECTOR_BYTES:
+        return False
+    rows = prod(axis.taps for axis in axes[:-1])
+    lines = CACHE_WAYS * CACHE_WAY // gcd(channels * itemsize, CACHE_WAY)
+    return rows * axes[-1].cells <= lines
+
+
+def slide_products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
+    """`y = sum_t x_t * w_t`, of factors `(taps, c)`, by windows that slide."""
+    x = _walkable(x)
+    return Job(_slide_loops().products, (_flat(y), _flat(x), _flat(w), *_walk(x, y, axes)))
+
+
+def slide_products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
+    """The adjoint in w, added to it."""
+    x, y = _walkable(x), _walkable(y)
+    return Job(_slide_loops().products_weight, (_flat(w), _flat(x), _flat(y), *_walk(x, y, axes)))
+
+
+@cache
+def _slide_loops() -> ModuleType:
+    from anyconv._namespace import _slide_loops
+
+    return _slide_loops
 
 
 def goes_by_four(channels: int, stride: int, dilation: int) -> bool:
