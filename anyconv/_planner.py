@@ -28,7 +28,7 @@ HALF_SPEED = 8
 # one product whose windows are folded back in a compiled loop.
 SEVERAL_PHASES = 1.25
 # So many multiply-adds are worth having loops compiled for.
-WORTH_COMPILING = 2**21
+WORTH_COMPILING = 2**19
 # Below this many multiply-adds nothing is won by rewriting a problem, or by a transform.
 WORTH_REWRITING = 2**20
 WORTH_A_TRANSFORM = 2**24

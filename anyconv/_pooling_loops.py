@@ -37,6 +37,8 @@ from anyconv._typing import Array, Namespace
 
 # So many elements are worth having loops compiled for,
 WORTH_COMPILING = 2**17
+# or so many for the gradient of a maximum, which otherwise takes several passes for each tap,
+WORTH_A_GRADIENT = 2**14
 # if so many channels of a cell are neighbours,
 FEWEST_CHANNELS = 2
 # and no axis has windows of more cells that overlap, which NumPy's path combines in fewer steps.
@@ -53,15 +55,15 @@ FEW_TAPS, MANY_CHANNELS = 4, 64
 MOST_GATHERED = 9
 
 
-def compiles(call: PoolCall, x: Array, *, xp: Namespace) -> bool:
+def compiles(call: PoolCall, x: Array, *, worth: int = WORTH_COMPILING, xp: Namespace) -> bool:
     """Whether a pooling of x, or of an output gradient, runs in compiled loops."""
     if not (is_numpy(xp) and x.dtype.isnative):
         return False
-    return _compiles(call, item_bytes(xp, x.dtype), current_options())
+    return _compiles(call, item_bytes(xp, x.dtype), worth, current_options())
 
 
 @lru_cache(maxsize=256)
-def _compiles(call: PoolCall, element_bytes: int, limits: Options) -> bool:
+def _compiles(call: PoolCall, element_bytes: int, worth: int, limits: Options) -> bool:
     regular = all(isinstance(windows, RegularWindows) for windows in call.axes)
     if not regular or call.rank > MOST_AXES:
         return False
@@ -70,7 +72,7 @@ def _compiles(call: PoolCall, element_bytes: int, limits: Options) -> bool:
     neighbours = call.channels if call.layout == "channels_last" else 1
     are_short = all(w.disjoint or w.most_taps <= LONGEST_OVERLAP for w in call.axes)
     work = prod(call.x_shape) if neighbours >= FEWEST_CHANNELS and are_short else 0
-    if not limits.compiles(work, WORTH_COMPILING):
+    if not limits.compiles(work, worth):
         return False
     room = pooling_room(_loops(call.axes)[-1], call.channels) * element_bytes
     return room * limits.workers <= min(limits.workspace_bytes, MOST_ROOM)

@@ -11,6 +11,7 @@ from anyconv._namespace import add_at, common_namespace, index_dtype, scatters_i
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, max_gradient, window_max
 from anyconv._pooling_loops import (
+    WORTH_A_GRADIENT,
     are_tiles,
     argmax_jobs,
     compiles,
@@ -194,7 +195,7 @@ def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
 
 def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
     """The gradient of `maxima`."""
-    if ties != "split" and compiles(call, x, xp=xp):
+    if ties != "split" and compiles(call, x, worth=WORTH_A_GRADIENT, xp=xp):
         jobs, adds = partial(maxima_gradient_jobs, ties=ties == "all"), not are_tiles(call.axes)
         return unpooled_by_jobs(jobs, call, dy, x, adds=adds, xp=xp)
     if ties != "first":
