@@ -142,8 +142,8 @@ def _size_passing_blocks(
     """Blocks by each of which all prepared weights pass, one block after the other."""
     images, box = max(problem.images, 1), problem.geometry.output
     workers = 1
-    if traits.runs == "workers" and problem.multiply_adds >= chosen.worth_a_worker:
-        workers = limits.workers
+    if traits.runs == "workers":
+        workers = min(limits.workers, 1 + problem.multiply_adds // chosen.worth_a_worker)
         if operation == "weight":  # workers that hold a sum each must leave room for blocks
             template = chosen.create(problem, box, traits)
             weights = template.weight_elements(problem.in_channels, problem.out_channels)

@@ -29,7 +29,8 @@ from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
 CHUNK_BYTES = 8 * 2**20
-# Less is done before a second worker has well begun, by kernels of many passes or by jobs of one.
+# So much is worth another worker, less is done before it has well begun: of kernels of many passes,
+# and of jobs of one.
 SHARED_BYTES, AT_ONCE_SHARED = 16 * 2**20, 13 * 2**20
 
 
@@ -237,7 +238,7 @@ def _pace(n: int, each: int, rows: int = 1, *, at_once: bool = False, xp: Namesp
     if not is_numpy(xp):
         return Pace(1, max(limits.workspace_bytes // each, 1), rows)
     shared, chunk = (AT_ONCE_SHARED, n * each) if at_once else (SHARED_BYTES, CHUNK_BYTES)
-    workers = limits.workers if n * each > shared else 1
+    workers = min(limits.workers, 1 + n * each // shared)
     room = max(min(limits.workspace_bytes // workers, chunk), 1)
     images = max(min(room // each, -(-n // workers)), 1)
     if each > room:

@@ -20,7 +20,9 @@ import anyconv._algorithms._gemm_compiled as gemm_mod
 import anyconv._algorithms._on_cells as cells_mod
 import anyconv._algorithms._taps_compiled as taps_mod
 import anyconv._execute as execute_mod
+import anyconv._namespace._apart_jobs as apart_jobs
 import anyconv._namespace._compiled as compiled_mod
+import anyconv._namespace._pool_jobs as pool_jobs
 import anyconv._options as options_mod
 import anyconv._planner as planner
 import anyconv._pooling_loops as pooling_loops
@@ -80,7 +82,7 @@ def no_numba(monkeypatch):
     def refuse():
         raise ImportError("No module named 'numba'")
 
-    monkeypatch.setattr(compiled_mod, "_loops", refuse)
+    monkeypatch.setattr(compiled_mod, "compiled_loops", refuse)
     compiled_mod.why_no_compiled_loops.cache_clear()
     planner.make_plan.cache_clear()
     yield
@@ -446,8 +448,8 @@ def test_pools_by_columns_whatever_is_pooled_at_once(
     given = {"stride": stride, "padding": padding}
     dilated = given | {"dilation": dilation}
     cells = rng.integers(-8, 9, x.shape).astype("complex64") * (1 + 2j)
-    for elements in (compiled_mod.IN_CACHE, 1):
-        monkeypatch.setattr(compiled_mod, "IN_CACHE", elements)
+    for elements in (pool_jobs.IN_CACHE, 1):
+        monkeypatch.setattr(pool_jobs, "IN_CACHE", elements)
         y, _ = same(max_pool_forward, x, kernel, return_indices=True, **dilated)
         same(max_pool_backward, whole(rng, y.shape, "float32"), x, kernel, **dilated)
         total = same(avg_pool_forward, cells * prod(kernel), kernel, **given)
@@ -522,7 +524,7 @@ def test_tiles_are_set_whatever_was_in_them():
     rng = np.random.default_rng(0)
     x, dy = rng.random((2, 12, 15, 3)), rng.random((2, 4, 3, 3))
     dx, axes = np.full(x.shape, np.nan), [AxisLoop(4, 3, 3, 1, 0, 12), AxisLoop(3, 5, 5, 1, 0, 15)]
-    run_jobs([compiled_mod.maximum_gradient_job(dx, dy, x, axes, sets=True)])
+    run_jobs([pool_jobs.maximum_gradient_job(dx, dy, x, axes, sets=True)])
     np.testing.assert_array_equal(dx, max_pool_backward(dy, x, (3, 5)))
 
 
@@ -701,7 +703,7 @@ def test_outputs_may_lie_apart():
     rng = np.random.default_rng(0)
     x, w = whole(rng, (2, 7, 9, 4)), whole(rng, (6, 4))
     axes = [AxisLoop(6, 2, 1, 1, 0, 7), AxisLoop(7, 3, 1, 1, 0, 9)]
-    y = compiled_mod.repeated_factors(w, outputs_together(4, 1), xp=array_api_compat.numpy)
+    y = apart_jobs.repeated_factors(w, outputs_together(4, 1), xp=array_api_compat.numpy)
     apart, beside = np.zeros((2, 12, 14, 4)), np.zeros((2, 6, 7, 4))
     run_jobs([products_job(apart[:, ::2, 1::2], x, y, axes), products_job(beside, x, y, axes)])
     np.testing.assert_array_equal(apart[:, ::2, 1::2], beside)
@@ -727,7 +729,7 @@ def _plan_of_fold(x_shape, w_shape, options):
 
 @needs_numba
 def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
-    loops = compiled_mod._loops()
+    loops = compiled_mod.compiled_loops()
     compile_loop = loops.njit
 
     def no_folder(function=None, *, cache=False, **options):

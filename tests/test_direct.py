@@ -177,7 +177,7 @@ def test_arrays_may_lie_in_any_way(order):
 
 @pytest.mark.parametrize("algorithm", ["gemm", "winograd", "fft"])
 def test_channels_are_split_where_windows_are_few(algorithm):
-    x, w = whole((1, 7, 7, 64)), whole((3, 3, 64, 300))
+    x, w = whole((1, 7, 7, 128)), whole((3, 3, 128, 300))
     dy = whole((1, 7, 7, 300))
     with anyconv.options(compiled=True, workers=3):
         plans = [

@@ -504,3 +504,11 @@ def test_the_peak_of_a_transposed_convolution():
     x, w = normal(rng, (4, 30, 30, 32), "float32"), normal(rng, (4, 4, 16, 32), "float32")
     with anyconv.options(workspace_bytes=2**20):
         assert peak(lambda: conv_transpose_forward(x, w, stride=2)) <= 2**20 + SMALL_CHANGE
+
+
+@pytest.mark.parametrize(("images", "workers"), [(18, 1), (19, 2), (38, 3), (2**12, 16)])
+def test_workers_are_as_many_as_have_enough_to_do(images, workers):
+    """Of a third of a million multiply-adds an image; six millions are worth a worker."""
+    with anyconv.options(workers=16, compiled=False):
+        plan = plan_conv((images, 8, 8, 32), (3, 3, 32, 32), dtype="float32", algorithm="gemm")
+    assert plan.workers == workers

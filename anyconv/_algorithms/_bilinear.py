@@ -47,7 +47,7 @@ class Algorithm(ABC):
     is_one_product: ClassVar[bool] = False
     # Whether `add_input_gradient` may be given cells of a larger array.
     adds_into_slices: ClassVar[bool] = False
-    # Below this many multiply-adds a call is cheaper than handing some of it to another thread.
+    # So many multiply-adds are worth another thread: handing it some of fewer costs more.
     worth_a_worker: ClassVar[int] = 3 * 2**21
     # Whether `turned_weight` has to copy the weight.
     copies_turned: ClassVar[bool] = False

@@ -38,7 +38,7 @@ MOST_HELD = 2**20
 # What a point of `winograd` takes to be made, of data or to an output, and of weights, in elements
 # read; and what a number of `fft` takes to be put there and fetched again, in elements and in
 # multiplications.
-POINT, WEIGHT_POINT, MOVED, MOVED_IN_PRODUCTS = 4.0, 5.0, 3.0, 25.0
+POINT, WEIGHT_POINT, MOVED, MOVED_IN_PRODUCTS = 3.6, 4.2, 2.7, 25.0
 # The longest axis of a tile that is transformed by matrices.
 LONGEST = 48
 
@@ -144,7 +144,7 @@ class CompiledWinograd(CompiledPoints, Winograd):
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """A product for each point, and what it takes to make points of data and of weights."""
         tiles, points = images * prod(self.tiles.output), self.points
-        products = 1.1 * points * tiles * in_channels * lanes_of(out_channels, 4)
+        products = points * tiles * in_channels * lanes_of(out_channels, 4)
         made = POINT * tiles * points * (in_channels + out_channels)
         passes = self.passes(tiles, rows, in_channels, out_channels)
         weights = WEIGHT_POINT * points * in_channels * out_channels * passes
@@ -199,7 +199,7 @@ class CompiledFft(CompiledPoints, ShortFft):
         tiles, kernel = images * prod(self.tiles.output), self.windows.kernel
         passes = self.passes(tiles, rows, in_channels, out_channels)
         work = _spectral_work(self.tile, kernel, tiles, in_channels, out_channels, passes)
-        return Cost(1.15 * work.multiplies, MOVED * work.moved, 0, 4)
+        return Cost(1.05 * work.multiplies, MOVED * work.moved, 0, 4)
 
     @property
     def maps(self) -> PointMaps:

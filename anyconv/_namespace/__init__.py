@@ -6,50 +6,24 @@ in standard functions beside it that gives the same numbers. No library is impor
 caller has imported it, and no other part of the core names one.
 """
 
-from anyconv._namespace._blocks import map_batch
-from anyconv._namespace._compiled import (
-    MOST_AXES,
-    AxisLoop,
-    add_to_channels_job,
-    clear_job,
-    divide_job,
-    fold_windows,
-    gathered_gradient_job,
-    gathering_room,
+from anyconv._namespace._apart_jobs import (
     goes_by_four,
-    maxima_gradient_job,
-    maxima_job,
-    maximum_gradient_job,
     outputs_together,
     plane_products_job,
-    pooling_room,
     products_data_job,
     products_job,
     products_weight_job,
-    quotients_job,
     repeated_factors,
     slide_products_job,
     slide_products_weight_job,
     slides,
-    sums_adjoint_job,
-    sums_job,
+)
+from anyconv._namespace._blocks import map_batch
+from anyconv._namespace._compiled import (
     tell_awake,
-    unfold_windows,
     wait_awake,
     why_no_compiled_loops,
-    winners_job,
     zeros_of_whole_numbers,
-)
-from anyconv._namespace._direct import (
-    MOST_PANEL,
-    PointMaps,
-    has_wide_tiles,
-    lanes_of,
-    multiplies_windows,
-    points_job,
-    points_weight_job,
-    windows_job,
-    windows_weight_job,
 )
 from anyconv._namespace._door import (
     array_namespace,
@@ -88,6 +62,17 @@ from anyconv._namespace._places import (
     set_at,
     strided_view,
 )
+from anyconv._namespace._pool_jobs import (
+    gathered_gradient_job,
+    gathering_room,
+    maxima_gradient_job,
+    maxima_job,
+    maximum_gradient_job,
+    pooling_room,
+    sums_adjoint_job,
+    sums_job,
+    winners_job,
+)
 from anyconv._namespace._products import (
     complex_factor,
     copies_turned_stacks,
@@ -97,6 +82,25 @@ from anyconv._namespace._products import (
     multiplies_half_in_float32,
     multiply_by_factor,
     sum_of_products,
+)
+from anyconv._namespace._row_jobs import (
+    add_to_channels_job,
+    clear_job,
+    divide_job,
+    fold_windows,
+    quotients_job,
+    unfold_windows,
+)
+from anyconv._namespace._tile_jobs import (
+    MOST_PANEL,
+    PointMaps,
+    has_wide_tiles,
+    lanes_of,
+    multiplies_windows,
+    points_job,
+    points_weight_job,
+    windows_job,
+    windows_weight_job,
 )
 from anyconv._namespace._transforms import (
     LANES,
@@ -115,6 +119,7 @@ from anyconv._namespace._values import (
     may_hold_nan,
     multiply,
 )
+from anyconv._namespace._walks import MOST_AXES, AxisLoop
 
 __all__ = [
     "AxisLoop",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
 
-from anyconv._namespace._compiled import MOST_AXES, AxisLoop, _flat, _steps, _walk, _walkable
 from anyconv._namespace._jobs import Job
+from anyconv._namespace._walks import MOST_AXES, AxisLoop, flat, steps_of, walk, walkable
 from anyconv._typing import Array, DType, Shape
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -66,19 +66,19 @@ def lanes_of(columns: int, itemsize: int) -> float:
 def windows_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """The outputs of all windows, written to y, whose channels are neighbours."""
     *kernel, c, k = w.shape
-    x = _walkable(x)
-    taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
-    table, _ = _walk(x, y, axes)
-    given = _flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k
+    x = walkable(x)
+    taps_at, steps = _places(tuple(kernel), tuple(steps_of(w)))
+    table, _ = walk(x, y, axes)
+    given = flat(y), flat(x), _lowest(w), table, taps_at, steps, c, k
     return Job(_loops().product, given)
 
 
 def windows_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
     """The adjoint in w, some columns of contiguous weights, added to them."""
     *_, c, k = w.shape
-    x, y = _walkable(x), _walkable(y)
-    table, _ = _walk(x, y, axes)
-    given = _flat(w), _flat(x), _flat(y), table, c, k, _steps(w)[-2]
+    x, y = walkable(x), walkable(y)
+    table, _ = walk(x, y, axes)
+    given = flat(w), flat(x), flat(y), table, c, k, steps_of(w)[-2]
     return Job(_loops().product_weight, given)
 
 
@@ -94,11 +94,11 @@ def points_job(
 ) -> Job:
     """The outputs of windows of stride and dilation one, by the points of tiles, written to y."""
     *kernel, c, k = w.shape
-    x = _walkable(x)
-    taps_at, steps = _places(tuple(kernel), tuple(_steps(w)))
-    table, _ = _walk(x, y, axes)
+    x = walkable(x)
+    taps_at, steps = _places(tuple(kernel), tuple(steps_of(w)))
+    table, _ = walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
-    given = _flat(y), _flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, at_once
+    given = flat(y), flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, at_once
     return Job(_point_loops().convolve, (*given, *factors, are_complex))
 
 
@@ -114,10 +114,10 @@ def points_weight_job(
 ) -> Job:
     """The adjoint in w, as above, added to it; the maps are the gradient's."""
     *_, c, k = w.shape
-    x, y = _walkable(x), _walkable(y)
-    table, _ = _walk(x, y, axes)
+    x, y = walkable(x), walkable(y)
+    table, _ = walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
-    given = _flat(w), _flat(x), _flat(y), table, c, k, _steps(w)[-2], sizes, at_once
+    given = flat(w), flat(x), flat(y), table, c, k, steps_of(w)[-2], sizes, at_once
     return Job(_point_loops().convolve_weight, (*given, *factors, are_complex))
 
 
@@ -144,7 +144,7 @@ def _factors(tile: Shape, maps: PointMaps, dtype: DType) -> tuple[Array, ...]:
 
 def _lowest(w: Array) -> Array:
     """All memory of weights, some of whose axes may run backwards, from the lowest on."""
-    return _flat(w[tuple(slice(None, None, -1 if step < 0 else 1) for step in _steps(w))])
+    return flat(w[tuple(slice(None, None, -1 if step < 0 else 1) for step in steps_of(w))])
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,51 @@
+"""Jobs that clear, copy or change rows of neighbours in memory, before other jobs or after them."""
+
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+
+from anyconv._namespace._compiled import compiled_loops
+from anyconv._namespace._jobs import Job
+from anyconv._namespace._walks import AxisLoop, flat, in_parts, rows_of, walk, walkable
+from anyconv._typing import Array
+
+
+def clear_job(x: Array) -> Job:
+    """Zeros, written to x."""
+    return Job(_row_loops().clear, (flat(x), *rows_of(x)))
+
+
+def add_to_channels_job(y: Array, b: Array) -> Job:
+    """One number for each channel, added to y."""
+    return Job(_row_loops().add_to_channels, (flat(y), flat(b), *rows_of(y, joins=False)))
+
+
+def divide_job(y: Array, by: Array) -> Job:
+    """The numbers `by`, `(1,)` or one for each output of an image, by which y is divided."""
+    y = in_parts(y)
+    return Job(_row_loops().divide, (flat(y), flat(by), *rows_of(y, joins=by.size == 1)))
+
+
+def quotients_job(z: Array, y: Array, by: Array) -> Job:
+    """The same of y, written to z, which lies without gaps."""
+    z, y = in_parts(z), in_parts(walkable(y))
+    rows = rows_of(y, joins=by.size == 1)
+    return Job(_row_loops().quotients, (flat(z), flat(y), flat(by), *rows))
+
+
+def unfold_windows(u: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+    """Each window as a row, `u (n, *output, taps * c)`; zero where a tap is on no cell."""
+    x = walkable(x)
+    compiled_loops().unfold(flat(u), flat(x), walk(x, u, axes)[0], x.shape[-1])
+
+
+def fold_windows(x: Array, u: Array, axes: Sequence[AxisLoop]) -> None:
+    """The adjoint, added to x."""
+    compiled_loops().fold(flat(x), flat(u), walk(x, u, axes)[0], x.shape[-1])
+
+
+@cache
+def _row_loops() -> ModuleType:
+    from anyconv._namespace import _row_loops
+
+    return _row_loops
