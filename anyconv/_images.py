@@ -10,7 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from anyconv._axis_windows import AxisWindows
-from anyconv._crew import carry_out, rouse
+from anyconv._crew import carry_out
 from anyconv._namespace import (
     Job,
     accumulator,
@@ -145,7 +145,6 @@ def pooled_by_jobs(
         outputs = y[block.images, block.outputs, ...]
         return jobs(x[block.images, block.cells, ...], outputs, block.axes)
 
-    rouse(pace.workers)
     carry_out(of_block, cut(n, pace, call.axes), pace.workers)
     return xp.reshape(y, call.y_shape)
 
@@ -179,7 +178,6 @@ def unpooled_by_jobs(
             given = dy[block.images, block.outputs, ...], *(x[cells] for x in inputs)
             yield from jobs(*given, dx[cells], block.axes, opens=opens)
 
-    rouse(pace.workers)
     carry_out(of_blocks, _turns(n, pace, call.axes), pace.workers)
     return xp.reshape(dx, call.x_shape)
 
@@ -199,6 +197,8 @@ def _kernel(
 
 
 def _gradient_kernel(jobs: Callable[..., Sequence[Job]], *, xp: Namespace) -> Callable[..., Array]:
+    """The same from outputs, and perhaps inputs, to the gradient of the inputs."""
+
     def kernel(dy: Array, *inputs: Array, axes: tuple[AxisWindows, ...]) -> Array:
         shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
         dx = xp.empty(shape, dtype=dy.dtype, device=device(dy))

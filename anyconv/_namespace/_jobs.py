@@ -66,7 +66,9 @@ class Mailbox:
         _library().sem_post(self._go)
 
     def give(self, jobs: Sequence[Job]) -> None:
-        """Have some jobs carried out, one after the other."""
+        """Have some jobs carried out in order, after those that nobody has waited for."""
+        if self._held is not None:
+            self.wait()
         loops, calls = _loops(), _calls(jobs)
         self._held = jobs, calls  # until they are done
         self._numbers[loops.CALLS] = calls.buffer_info()[0]
