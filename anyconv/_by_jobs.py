@@ -10,8 +10,9 @@ from typing import NamedTuple
 from anyconv._algorithms import Algorithm, ByJobs
 from anyconv._block_maps import inputs, prepared, summed
 from anyconv._crew import carry_out, rouse
-from anyconv._namespace import Job, add_to_channels_job, clear_job, device
+from anyconv._namespace import Job, add_to_channels_job, clear_job, device, fold_job, unfold_job
 from anyconv._plan import Block, Plan
+from anyconv._rewritings import Rewriting
 from anyconv._typing import Array, Namespace
 from anyconv._workers import shares
 
@@ -83,6 +84,37 @@ def weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
     for terms in each:
         total = summed(total, [terms[0].total], xp=xp)
     return plan.template.weight_adjoint(total, xp=xp)
+
+
+def unfolded(plan: Plan, rewriting: Rewriting, x: Array, *, xp: Namespace) -> Array:
+    """B of a rewriting that unfolds windows: the input of the problem that is solved."""
+    p, windows = rewriting.inner, rewriting.windows or ()
+    shape = (p.images, *p.geometry.input, p.in_channels)
+    u = xp.empty(shape, dtype=x.dtype, device=device(x))
+    carry_out(
+        lambda images: [unfold_job(u[images], x[images], windows)],
+        _images(p.images, plan.workers),
+        plan.workers,
+    )
+    return u
+
+
+def folded(plan: Plan, rewriting: Rewriting, u: Array, *, xp: Namespace) -> Array:
+    """B*, the adjoint."""
+    p, windows = rewriting.problem, rewriting.windows or ()
+    shape = (p.images, *p.geometry.input, p.in_channels)
+    x = xp.empty(shape, dtype=u.dtype, device=device(u))
+    carry_out(
+        lambda images: [clear_job(x[images]), fold_job(x[images], u[images], windows)],
+        _images(p.images, plan.workers),
+        plan.workers,
+    )
+    return x
+
+
+def _images(count: int, workers: int) -> list[slice]:
+    """All images, as many at once as each worker has."""
+    return [slice(some[0], some[-1] + 1) for some in shares(range(count), workers) if some]
 
 
 class _Term(NamedTuple):

@@ -40,7 +40,7 @@ def run_forward(
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
         w = xp.matrix_transpose(w) if is_turned else w
-        x, w = outer.data(x, xp=xp), outer.weight(w, xp=xp)
+        x, w = _inner_data(plan, x, xp=xp), outer.weight(w, xp=xp)
         b = None if b is None else outer.bias(b, xp=xp)
         y = run_forward(inner, x, w, b, xp=xp)
         return outer.output(y, xp=xp)
@@ -120,7 +120,10 @@ def run_input_gradient(
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
         dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
-        return outer.data_adjoint(run_input_gradient(inner, dy, w, xp=xp), xp=xp)
+        dx = run_input_gradient(inner, dy, w, xp=xp)
+        if plan.moves_by_jobs:
+            return _by_jobs.folded(inner, outer, dx, xp=xp)
+        return outer.data_adjoint(dx, xp=xp)
     p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
@@ -213,7 +216,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
     """`dw = G*( B(x)^H @ A*(dy) )`, summed over all blocks."""
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
-        dy, x = outer.output_adjoint(dy, xp=xp), outer.data(x, xp=xp)
+        dy, x = outer.output_adjoint(dy, xp=xp), _inner_data(plan, x, xp=xp)
         return outer.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
     p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
     if not plan.blocks:
@@ -255,3 +258,12 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
     for terms in share(work, plan.blocks, plan.workers):
         total = summed(total, terms, xp=xp)
     return as_dtype(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)
+
+
+def _inner_data(plan: Plan, x: Array, *, xp: Namespace) -> Array:
+    """The input of the problem that stands for a plan's."""
+    assert plan.inner is not None
+    outer, inner = plan.inner.rewriting, plan.inner.plan
+    if plan.moves_by_jobs:
+        return _by_jobs.unfolded(inner, outer, x, xp=xp)
+    return outer.data(x, xp=xp)

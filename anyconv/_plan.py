@@ -106,6 +106,11 @@ class Plan:
         return tuple(leaf for plan in plans for leaf in plan.leaves) or (self,)
 
     @property
+    def moves_by_jobs(self) -> bool:
+        """Whether a rewritten problem's input is unfolded, or folded back, in compiled loops."""
+        return self.inner is not None and moves_by_jobs(self.inner.rewriting, self.traits)
+
+    @property
     def phases_cover(self) -> bool:
         """Whether the convolutions of an input gradient give every cell of it."""
         geometry = self.problem.geometry
@@ -212,6 +217,12 @@ class Plan:
         }
         width = max(map(len, rows))
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def moves_by_jobs(rewriting: Rewriting, traits: Traits) -> bool:
+    """Whether there is a loop for what a rewriting does to the input, and arrays it can take."""
+    are_plain = traits.adds_products and traits.product_bytes == traits.element_bytes
+    return traits.compiles and are_plain and rewriting.windows is not None
 
 
 def _cut(size: int, most: int) -> tuple[tuple[int, int], ...]:

@@ -17,7 +17,7 @@ from anyconv._costs import CPU, GPU, WIDE_CPU, Cost, Rates
 from anyconv._geometry import Phase, Problem, WindowGeometry, phases
 from anyconv._namespace import has_wide_tiles
 from anyconv._options import Options
-from anyconv._plan import InnerPlan, PhasePlan, Plan
+from anyconv._plan import InnerPlan, PhasePlan, Plan, moves_by_jobs
 from anyconv._rewritings import Rewriting, rewritings_of
 from anyconv._traits import Traits
 from anyconv._typing import Operation
@@ -27,6 +27,8 @@ HALF_SPEED = 8
 # What phases that are written between one another take more than is estimated, measured against
 # one product whose windows are folded back in a compiled loop.
 SEVERAL_PHASES = 1.25
+# Where loops are compiled a problem is rewritten only if it saves more: estimates are less alike.
+MARGIN_OF_LOOPS = 0.9
 # So many multiply-adds are worth having loops compiled for.
 WORTH_COMPILING = 2**19
 # Below this many multiply-adds nothing is won by rewriting a problem, or by a transform.
@@ -57,11 +59,12 @@ def make_plan(
     # An algorithm asked for by name is wanted on the problem as it stands.
     if algorithm != "auto" or problem.multiply_adds < WORTH_REWRITING:
         return plan
+    margin = MARGIN_OF_LOOPS if traits.compiles else 1.0
     others = [
         other
         for rewriting in rewritings_of(problem, operation)
         if (other := _inner_plan(rewriting, operation, traits, limits))
-        and other.nanoseconds < rewriting.worth(plan.algorithm) * plan.nanoseconds
+        and other.nanoseconds < rewriting.worth(plan.algorithm) * margin * plan.nanoseconds
     ]
     if not others:
         return plan
@@ -193,9 +196,10 @@ def _inner_plan(
     workspace = held + max(inner.workspace, passing)
     if workspace > limits.workspace_bytes:
         return None
-    maps = _rates(traits).nanoseconds(
-        rewriting.cost, traits.element_bytes, is_complex=traits.is_complex
-    )
+    by_jobs = moves_by_jobs(rewriting, inner.traits)
+    cost = rewriting.cost_in_loops if by_jobs else rewriting.cost
+    maps = _rates(traits).nanoseconds(cost, traits.element_bytes, is_complex=traits.is_complex)
+    maps /= inner.workers if by_jobs else 1
     return replace(
         inner,
         problem=rewriting.problem,

@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import array_api_compat.numpy
 import numpy as np
 import oracle
 import peers
@@ -11,8 +12,8 @@ from strategies import conv_cases, conv_transpose_cases, inner, normal, relative
 from strategies import whole as whole_numbers
 
 import anyconv
-from anyconv import _planner as planner
 from anyconv import (
+    _by_jobs,
     conv_backward,
     conv_backward_input,
     conv_backward_weight,
@@ -21,7 +22,9 @@ from anyconv import (
     conv_transpose_forward,
     plan_conv,
 )
+from anyconv import _planner as planner
 from anyconv._conv_arguments import conv_call, conv_options
+from anyconv._namespace import why_no_compiled_loops
 from anyconv._rewritings import Neighbours, Plain
 
 OPERATIONS = ("forward", "input", "weight")
@@ -410,3 +413,43 @@ def test_what_does_not_fit_is_not_rewritten(operation):
         assert rewritten == sorted(rewritten)
         assert rewritten[0] is rewritten[1] is False
         assert rewritten[-1] is True
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "options"),
+    [
+        ((3, 13, 14, 2), (5, 4, 2, 3), {"stride": (2, 3), "padding": ((1, 0), (2, 5))}),
+        ((3, 13, 14, 2), (2, 1, 2, 3), {"stride": 3}),  # cells that no window sees
+        ((1, 40, 5), (11, 5, 2), {"stride": 4, "padding": 9}),
+        ((2, 5, 6, 7, 3), (3, 3, 3, 3, 2), {"stride": 2, "padding": 1}),
+    ],
+)
+def test_compiled_loops_unfold_what_a_rewriting_would_and_fold_it_back(
+    x_shape, w_shape, options, workers
+):
+    why_not = why_no_compiled_loops()
+    if why_not is not None:
+        pytest.skip(f"no Numba: {why_not}")
+    xp = array_api_compat.numpy
+    rewriting = plain_of(x_shape, w_shape, **options)
+    with anyconv.options(workers=workers):
+        plan = plan_conv(x_shape, w_shape, dtype="float64", **options)
+    rng = np.random.default_rng(0)
+    x = rng.integers(-8, 9, x_shape).astype(np.float64)
+    u = _by_jobs.unfolded(plan, rewriting, x, xp=xp)
+    np.testing.assert_array_equal(u, rewriting.data(x, xp=xp))
+    back = _by_jobs.folded(plan, rewriting, u, xp=xp)
+    np.testing.assert_array_equal(back, rewriting.data_adjoint(u, xp=xp))
+
+
+def test_only_phases_that_are_channels_are_unfolded():
+    assert plain_of((2, 12, 12, 4), (3, 3, 4, 4), stride=2).windows
+    assert plain_of((2, 12, 12, 4), (3, 3, 4, 4), dilation=2).windows is None
+    assert plain_of((2, 12, 12, 4), (3, 3, 2, 4), stride=2, groups=2).windows is None
+
+
+def plain_of(x_shape, w_shape, **options):
+    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"}
+    options = {**defaults, "layout": "channels_last", "algorithm": "auto", **options}
+    return Plain.of(conv_call(x_shape, w_shape, conv_options(**options)).problem)

@@ -12,7 +12,7 @@ from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms.gemm import Gemm
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import device, fold_windows, unfold_windows
+from anyconv._namespace import device, fold_job, run_jobs, unfold_job
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation
 
@@ -52,7 +52,7 @@ class CompiledGemm(OnCells, Gemm):
         columns = self.windows.taps * x.shape[-1]
         shape = (x.shape[0], *self.windows.output, columns)
         u = xp.empty(shape, dtype=x.dtype, device=device(x))
-        unfold_windows(u, x, self.axes)
+        run_jobs([unfold_job(u, x, self.axes)])
         return (xp.reshape(u, (1, -1, columns)),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
@@ -71,4 +71,5 @@ class CompiledGemm(OnCells, Gemm):
         self._fold(dx, self.multiply_adjoint_data(m, weights[0], xp=xp), xp=xp)
 
     def _fold(self, x: Array, u: Array, *, xp: Namespace) -> None:
-        fold_windows(x, xp.reshape(u, (x.shape[0], *self.windows.output, -1)), self.axes)
+        u = xp.reshape(u, (x.shape[0], *self.windows.output, -1))
+        run_jobs([fold_job(x, u, self.axes)])

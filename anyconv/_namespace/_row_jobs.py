@@ -33,15 +33,17 @@ def quotients_job(z: Array, y: Array, by: Array) -> Job:
     return Job(_row_loops().quotients, (flat(z), flat(y), flat(by), *rows))
 
 
-def unfold_windows(u: Array, x: Array, axes: Sequence[AxisLoop]) -> None:
+def unfold_job(u: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
     """Each window as a row, `u (n, *output, taps * c)`; zero where a tap is on no cell."""
     x = walkable(x)
-    compiled_loops().unfold(flat(u), flat(x), walk(x, u, axes)[0], x.shape[-1])
+    given = flat(u), flat(x), walk(x, u, axes)[0], x.shape[-1]
+    return Job(compiled_loops().unfold, given)
 
 
-def fold_windows(x: Array, u: Array, axes: Sequence[AxisLoop]) -> None:
+def fold_job(x: Array, u: Array, axes: Sequence[AxisLoop]) -> Job:
     """The adjoint, added to x."""
-    compiled_loops().fold(flat(x), flat(u), walk(x, u, axes)[0], x.shape[-1])
+    given = flat(x), flat(u), walk(x, u, axes)[0], x.shape[-1]
+    return Job(compiled_loops().fold, given)
 
 
 @cache

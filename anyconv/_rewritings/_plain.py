@@ -21,7 +21,7 @@ from typing import Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem, WindowGeometry
-from anyconv._namespace import device, set_at
+from anyconv._namespace import MOST_AXES, AxisLoop, device, set_at
 from anyconv._rewritings._rewriting import Rewriting
 from anyconv._typing import Array, Index, Namespace, Shape
 from anyconv._windows import slab
@@ -119,6 +119,24 @@ class Plain(Rewriting):
     def cost(self) -> Cost:
         """What it takes to rearrange the arrays."""
         return sum((phases.cost for phases in self._others), self._data.cost)
+
+    @cached_property
+    def windows(self) -> tuple[AxisLoop, ...] | None:
+        """Those of phases that are channels alone."""
+        p, g = self.problem, self.problem.geometry
+        if p.groups > 1 or prod(g.dilation) > 1 or g.rank > MOST_AXES:
+            return None
+        before = (-before for before, _ in g.padding)
+        ones, sizes = (1,) * g.rank, self.inner.geometry.input
+        axes = zip(sizes, self.channels, g.stride, ones, before, g.input, strict=True)
+        return tuple(AxisLoop(*axis) for axis in axes)
+
+    @property
+    def cost_in_loops(self) -> Cost:
+        """Each element of the input read and written once, short runs too."""
+        moved = prod(self._data.far)
+        cost = Cost(0, 2 * moved, self._data.cost.runs / 4, 4)
+        return sum((phases.cost for phases in self._others), cost)
 
     @property
     def _others(self) -> tuple["_Phases", ...]:

@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
+from anyconv._namespace import AxisLoop
 from anyconv._typing import Array, Namespace
 
 
@@ -61,6 +62,18 @@ class Rewriting(ABC):
     @abstractmethod
     def cost(self) -> Cost:
         """What the maps take."""
+
+    @property
+    def windows(self) -> tuple[AxisLoop, ...] | None:
+        """The windows along each axis whose cells are the inner channels, if B does but unfold them
+        and B* fold them back, no two of which share a cell.
+        """
+        return None
+
+    @property
+    def cost_in_loops(self) -> Cost:
+        """What the maps take where these windows are unfolded in compiled loops."""
+        return self.cost
 
     @abstractmethod
     def data(self, x: Array, *, xp: Namespace) -> Array:
