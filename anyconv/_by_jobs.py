@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm, ByJobs
+from anyconv._algorithms import ByJobs, CompiledTaps, WritesByJobs
 from anyconv._block_maps import inputs, prepared, summed
 from anyconv._crew import carry_out, rouse
 from anyconv._namespace import Job, add_to_channels_job, clear_job, device, fold_job, unfold_job
@@ -34,7 +34,9 @@ def write_outputs(
     def jobs(block: Block) -> Iterator[Job]:
         outputs = y[block.outputs]
         x_part = inputs(block, x, x.dtype, xp=xp)
-        yield _of(block.algorithm).forward_job(outputs, x_part, parts[block.part])
+        algorithm = block.algorithm
+        assert isinstance(algorithm, WritesByJobs)
+        yield algorithm.forward_job(outputs, x_part, parts[block.part])
         if bias is not None:
             yield add_to_channels_job(outputs, bias[block.outputs[-1]])
 
@@ -51,7 +53,8 @@ def write_input_gradient(
         yield clear_job(dx[blocks[0].images, ...])
         for block in blocks:
             cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
-            yield _of(block.algorithm).input_job(cells, dy[block.outputs], weights)
+            assert isinstance(block.algorithm, CompiledTaps)
+            yield block.algorithm.input_job(cells, dy[block.outputs], weights)
 
     images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
     carry_out(jobs, images, plan.workers)
@@ -60,30 +63,33 @@ def write_input_gradient(
 def weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
     """`dw = G*( B(x)^H @ A*(dy) )`, over all blocks."""
     rouse(plan.workers)
-    p, shape = plan.problem, _of(plan.template).weight_gradient_shape
+    p, template = plan.problem, plan.template
+    assert isinstance(template, ByJobs)
+    shape = template.weight_gradient_shape(p.in_channels, p.out_channels)
 
-    def room(channels: int) -> Array:
-        return xp.empty(shape(p.in_channels, channels), dtype=dy.dtype, device=device(dy))
+    def room() -> Array:
+        return xp.empty(shape, dtype=dy.dtype, device=device(dy))
 
     def jobs(terms: Sequence[_Term]) -> Iterator[Job]:
         for block, total, opens in terms:
             if opens:
                 yield clear_job(total)
             x_part = inputs(block, x, x.dtype, xp=xp)
-            yield _of(block.algorithm).weight_job(total, dy[block.outputs], x_part)
+            assert isinstance(block.algorithm, ByJobs)
+            yield block.algorithm.weight_job(total, dy[block.outputs], x_part)
 
     if len(plan.channels) > 1:
-        dw = room(p.out_channels)
+        dw = room()
         groups = groupby(plan.blocks, key=lambda block: block.part)
         parts = [_terms(list(blocks), dw[..., plan.channels[part]]) for part, blocks in groups]
         carry_out(jobs, parts, plan.workers)
-        return plan.template.weight_adjoint([dw], xp=xp)
-    each = [_terms(some, room(p.out_channels)) for some in shares(plan.blocks, plan.workers)]
+        return template.weight_adjoint([dw], xp=xp)
+    each = [_terms(some, room()) for some in shares(plan.blocks, plan.workers)]
     carry_out(jobs, [[term] for terms in each for term in terms], plan.workers)
     total: list[Array] = []
     for terms in each:
         total = summed(total, [terms[0].total], xp=xp)
-    return plan.template.weight_adjoint(total, xp=xp)
+    return template.weight_adjoint(total, xp=xp)
 
 
 def unfolded(plan: Plan, rewriting: Rewriting, x: Array, *, xp: Namespace) -> Array:
@@ -127,8 +133,3 @@ class _Term(NamedTuple):
 
 def _terms(blocks: Sequence[Block], total: Array) -> list[_Term]:
     return [_Term(block, total, number == 0) for number, block in enumerate(blocks)]
-
-
-def _of(algorithm: Algorithm) -> ByJobs:
-    assert isinstance(algorithm, ByJobs)
-    return algorithm

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from anyconv import _by_jobs
-from anyconv._algorithms import ByJobs
+from anyconv._algorithms import ByJobs, CompiledTaps, WritesByJobs
 from anyconv._algorithms._bilinear import conjugate
 from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
 from anyconv._geometry import Problem
@@ -58,7 +58,7 @@ def run_forward(
         return y
     in_place = plan.writes_in_place and has_out(xp) and dtype == x.dtype
     in_place = in_place and (out is None or plan.template.writes_into == "cells")
-    if in_place and isinstance(plan.template, ByJobs):
+    if in_place and isinstance(plan.template, WritesByJobs):
         _by_jobs.write_outputs(plan, x, w, bias, y, is_turned=is_turned, xp=xp)
         return y
     parts = [prepared(plan, w, c, dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
@@ -152,7 +152,7 @@ def run_input_gradient(
     adds = plan.template.adds_into_slices and len(parts) == 1
     if adds and images and len(images) >= plan.workers:
         dx = xp.empty(shape, dtype=dtype, device=device(dy))
-        if dtype == dy.dtype and isinstance(plan.template, ByJobs):
+        if dtype == dy.dtype and isinstance(plan.template, CompiledTaps):
             _by_jobs.write_input_gradient(plan, dy, parts[0], dx, xp=xp)
             return dx
 

@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from anyconv._algorithms import Algorithm, ByJobs
+from anyconv._algorithms import Algorithm, WritesByJobs
 from anyconv._geometry import Pairs, Phase, Problem
 from anyconv._layout import join_shape
 from anyconv._rewritings import Rewriting
@@ -154,7 +154,7 @@ class Plan:
         """Whether NumPy would share a product of this size among threads of its own."""
         if self.traits.runs != "workers" or self.problem.multiply_adds <= FEWEST_TO_SHARE:
             return False
-        return not all(isinstance(leaf.template, ByJobs) for leaf in self.leaves)
+        return not all(isinstance(leaf.template, WritesByJobs) for leaf in self.leaves)
 
     @cached_property
     def multiplies_as_given(self) -> bool:

@@ -9,7 +9,7 @@ from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, rows_a
 from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._gemm_direct import DirectGemm
-from anyconv._algorithms._on_cells import ByJobs, InOnePass
+from anyconv._algorithms._on_cells import ByJobs, InOnePass, WritesByJobs
 from anyconv._algorithms._points_compiled import CompiledFft, CompiledWinograd
 from anyconv._algorithms._taps_compiled import CompiledTaps
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
@@ -28,10 +28,12 @@ __all__ = [
     "OWN_CACHE",
     "Algorithm",
     "ByJobs",
+    "CompiledTaps",
     "DepthwiseFft",
     "InOnePass",
     "ThinFft",
     "Tiled",
+    "WritesByJobs",
     "algorithm_named",
 ]
 

@@ -57,42 +57,29 @@ class OnCells(Algorithm):
 
 
 @dataclass(frozen=True)
-class ByJobs(OnCells):
-    """One of which each map of a block is a single call of a loop, a job for any thread."""
+class WritesByJobs(OnCells):
+    """One of which the outputs of a block are a single call of a loop, a job for any thread."""
 
     @abstractmethod
     def forward_job(self, y: Array, x: Array, weights: Sequence[Array]) -> Job:
         """The outputs of one block, written to y."""
 
-    def input_job(self, dx: Array, dy: Array, weights: Sequence[Array]) -> Job:
-        """The gradient of the cells of one slab, added to them, where `adds_into_slices`."""
-        raise NotImplementedError
-
-    def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
-        """One block's share of the prepared weights' gradient, added to it."""
-        raise NotImplementedError
-
-    def weight_gradient_shape(self, in_channels: int, out_channels: int) -> Shape:
-        """The shape of that gradient; the output channels may be some columns of a larger array."""
-        return (*self.windows.kernel, in_channels, out_channels)
-
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, written into y."""
         run_jobs([self.forward_job(y, x, weights)])
 
-    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
-        """The gradient of the cells of one slab."""
-        if not self.adds_into_slices:
-            return super().input_gradient(dy, weights, xp=xp)
-        dx = xp.zeros((dy.shape[0], *self.cells, self.groups), dtype=dy.dtype, device=device(dy))
-        self.add_input_gradient(dx, dy, weights, xp=xp)
-        return dx
 
-    def add_input_gradient(
-        self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
-    ) -> None:
-        """The same, added to these cells."""
-        run_jobs([self.input_job(dx, dy, weights)])
+@dataclass(frozen=True)
+class ByJobs(WritesByJobs):
+    """And the gradient of the weight too."""
+
+    @abstractmethod
+    def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
+        """One block's share of the prepared weights' gradient, added to it."""
+
+    def weight_gradient_shape(self, in_channels: int, out_channels: int) -> Shape:
+        """The shape of that gradient; the output channels may be some columns of a larger array."""
+        return (*self.windows.kernel, in_channels, out_channels)
 
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the prepared weights' gradient."""

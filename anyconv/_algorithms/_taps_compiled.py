@@ -15,12 +15,14 @@ from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
     Job,
+    device,
     goes_by_four,
     outputs_together,
     products_data_job,
     products_job,
     products_weight_job,
     repeated_factors,
+    run_jobs,
     slide_products_job,
     slide_products_weight_job,
     slides,
@@ -81,8 +83,20 @@ class CompiledTaps(ByJobs, FusedTaps):
         job = slide_products_job if self.is_sliding else products_job
         return job(y, x, weights[0], self.axes)
 
+    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient of the cells of one slab."""
+        dx = xp.zeros((dy.shape[0], *self.cells, self.groups), dtype=dy.dtype, device=device(dy))
+        self.add_input_gradient(dx, dy, weights, xp=xp)
+        return dx
+
+    def add_input_gradient(
+        self, dx: Array, dy: Array, weights: Sequence[Array], *, xp: Namespace
+    ) -> None:
+        """The same, added to these cells."""
+        run_jobs([self.input_job(dx, dy, weights)])
+
     def input_job(self, dx: Array, dy: Array, weights: Sequence[Array]) -> Job:
-        """The adjoint in the data."""
+        """The adjoint in the data, added to cells."""
         return products_data_job(dx, dy, weights[0], self.axes)
 
     def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:

@@ -10,7 +10,7 @@ from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import OWN_CACHE
-from anyconv._algorithms._on_cells import ByJobs
+from anyconv._algorithms._on_cells import WritesByJobs
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem
@@ -25,7 +25,7 @@ SUMS = 4096
 
 
 @dataclass(frozen=True)
-class PlaneTaps(ByJobs, DepthwiseTaps):
+class PlaneTaps(WritesByJobs, DepthwiseTaps):
     """The forward map alone; an input gradient of stride one is one of a turned weight."""
 
     is_one_product: ClassVar[bool] = True
