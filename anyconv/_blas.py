@@ -3,6 +3,7 @@
 Known by what threadpoolctl tells of the libraries that the process has loaded.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +25,15 @@ class _SingleThreadedProducts:
     """
 
     def __init__(self) -> None:
+        self._limiter: Any = None
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """No call needs it so, as in a process that has been forked while others went on."""
         self._lock = threading.Lock()
         self._calls = 0
-        self._limiter: Any = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:

@@ -41,6 +41,10 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="anyconv")
 
 
+if hasattr(os, "register_at_fork"):  # a process that is forked has none of these threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def share(
     work: Callable[[Sequence[Item]], Result], items: Sequence[Item], workers: int
 ) -> list[Result]:

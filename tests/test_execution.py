@@ -175,6 +175,30 @@ def test_work_that_fails_in_a_worker_raises():
         share(fail, range(2), 2)
 
 
+FORKED = """
+import os, signal, numpy as np, anyconv
+x, w = np.ones((8, 64, 64, 32), np.float32), np.ones((3, 3, 32, 32), np.float32)
+def call():
+    with anyconv.options(compiled=False, workers=2):
+        assert np.allclose(anyconv.conv_forward(x, w), 288)
+call()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    call()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_process_that_was_forked_has_workers_of_its_own():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_threads_at_once_with_options_of_their_own(np_backend):
     """Eight threads, eight workspaces, the results of one."""
     rng = np.random.default_rng(0)
