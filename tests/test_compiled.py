@@ -728,6 +728,28 @@ def _plan_of_fold(x_shape, w_shape, options):
 
 
 @needs_numba
+def test_numba_may_be_told_not_to_compile():
+    code = (
+        "import numpy, anyconv\n"
+        "x, w = numpy.ones((16, 64, 64, 8)), numpy.ones((3, 3, 8, 8))\n"
+        "with anyconv.options(workers=2):\n"
+        "    assert numpy.allclose(anyconv.conv_forward(x, w), 72)\n"
+        "    assert (anyconv.max_pool_forward(x, 2) == 1).all()\n"
+        "print(anyconv.plan_conv(x.shape, w.shape, dtype='float64'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "compiled" not in done.stdout
+
+
+@needs_numba
 def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
     loops = compiled_mod.compiled_loops()
     compile_loop = loops.njit

@@ -24,10 +24,11 @@ def why_no_compiled_loops() -> str | None:
 def compiled_loops() -> ModuleType:
     from numba import config
 
-    from anyconv._namespace import _loops
-
     if config.DISABLE_JIT:
         raise ImportError("NUMBA_DISABLE_JIT is set")
+
+    from anyconv._namespace import _loops
+
     return _loops
 
 
