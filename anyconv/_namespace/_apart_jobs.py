@@ -17,6 +17,8 @@ ALIGNMENT = 64
 # The lines of a core's first cache that may have one place in common, and the bytes in which lines
 # have places of their own.
 CACHE_WAYS, CACHE_WAY = 12, 4096
+# The rows of taps that a window slides along at once, at most.
+ROWS_AT_ONCE = 3
 # So many channels are worth taking by themselves, for four outputs by several taps at once.
 FEWEST_BY_FOUR = 16
 
@@ -64,14 +66,14 @@ def products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) 
 def slides(axes: Sequence[AxisLoop], channels: int, itemsize: int) -> bool:
     """Whether windows slide along rows of cells in registers, a vector of channels at a time.
 
-    The cells that rows of windows share have to be found again in a core's first cache, where those
-    at a distance of a power of two are in one another's way.
+    The cells of the rows that are taken at once have to be found again in a core's first cache,
+    where those at a distance of a power of two are in one another's way.
     """
     from anyconv._namespace._tile_loops import VECTOR_BYTES, has_fused_vectors
 
     if not has_fused_vectors() or channels * itemsize < VECTOR_BYTES:
         return False
-    rows = prod(axis.taps for axis in axes[:-1])
+    rows = min(prod(axis.taps for axis in axes[:-1]), ROWS_AT_ONCE)
     lines = CACHE_WAYS * CACHE_WAY // gcd(channels * itemsize, CACHE_WAY)
     return rows * axes[-1].cells <= lines
 
