@@ -14,6 +14,7 @@ from anyconv._algorithms._taps_fused import FusedTaps
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
+    ROWS_AT_ONCE,
     Job,
     device,
     goes_by_four,
@@ -46,8 +47,9 @@ class CompiledTaps(ByJobs, FusedTaps):
     @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
         """The same for all blocks of a problem."""
-        made = super().create(problem, box, traits)
-        return replace(made, is_sliding=slides(made.axes, made.groups, traits.product_bytes))
+        made, geometry = super().create(problem, box, traits), problem.geometry
+        sizes = geometry.kernel, geometry.input[-1], problem.groups, traits.product_bytes
+        return replace(made, is_sliding=slides(*sizes))
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """One pass, that reads a cell and a factor for each tap from a core's own cache."""
@@ -60,7 +62,11 @@ class CompiledTaps(ByJobs, FusedTaps):
         stride, dilation = self.windows.stride[-1], self.windows.dilation[-1]
         each = 0.35 if goes_by_four(out_channels, stride, dilation) else 0.6
         if self.is_sliding:
-            each, runs = 0.2, 3 * outputs * out_channels / (LANES_OF_ONE * self.windows.output[-1])
+            *outer, inner = self.windows.kernel
+            passes = -(-prod(outer) // ROWS_AT_ONCE)
+            passes *= -(-inner // ROWS_AT_ONCE) if dilation == 1 else inner
+            products, each = passes * outputs * out_channels, 1.4
+            runs = 3 * outputs * out_channels / (LANES_OF_ONE * self.windows.output[-1])
         return Cost(0, each * products + 2 * outputs * out_channels, runs, 4)
 
     def folding(self, images: int, in_channels: int) -> Cost:

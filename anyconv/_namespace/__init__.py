@@ -7,6 +7,7 @@ caller has imported it, and no other part of the core names one.
 """
 
 from anyconv._namespace._apart_jobs import (
+    ROWS_AT_ONCE,
     goes_by_four,
     outputs_together,
     plane_products_job,
@@ -131,6 +132,7 @@ __all__ = [
     "Mailbox",
     "NO_MEMORY",
     "PointMaps",
+    "ROWS_AT_ONCE",
     "SUMS_AT_ONCE",
     "accumulator",
     "add_at",

@@ -8,7 +8,7 @@ from types import ModuleType
 from anyconv._namespace._compiled import compiled_loops
 from anyconv._namespace._jobs import Job
 from anyconv._namespace._walks import AxisLoop, flat, walk, walkable
-from anyconv._typing import Array, Namespace
+from anyconv._typing import Array, Namespace, Shape
 
 # Neighbours in memory that a loop had better take at once; fewer where four times as many are
 # added together.
@@ -17,7 +17,7 @@ ALIGNMENT = 64
 # The lines of a core's first cache that may have one place in common, and the bytes in which lines
 # have places of their own.
 CACHE_WAYS, CACHE_WAY = 12, 4096
-# The rows of taps that a window slides along at once, at most.
+# The rows of taps, and the taps of a row, that a sliding window takes at once, at most.
 ROWS_AT_ONCE = 3
 # So many channels are worth taking by themselves, for four outputs by several taps at once.
 FEWEST_BY_FOUR = 16
@@ -63,8 +63,8 @@ def products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) 
     return Job(compiled_loops().products_weight, given)
 
 
-def slides(axes: Sequence[AxisLoop], channels: int, itemsize: int) -> bool:
-    """Whether windows slide along rows of cells in registers, a vector of channels at a time.
+def slides(kernel: Shape, cells: int, channels: int, itemsize: int) -> bool:
+    """Whether windows slide along rows of so many cells, a vector of channels at a time.
 
     The cells of the rows that are taken at once have to be found again in a core's first cache,
     where those at a distance of a power of two are in one another's way.
@@ -73,9 +73,9 @@ def slides(axes: Sequence[AxisLoop], channels: int, itemsize: int) -> bool:
 
     if not has_fused_vectors() or channels * itemsize < VECTOR_BYTES:
         return False
-    rows = min(prod(axis.taps for axis in axes[:-1]), ROWS_AT_ONCE)
+    rows = min(prod(kernel[:-1]), ROWS_AT_ONCE)
     lines = CACHE_WAYS * CACHE_WAY // gcd(channels * itemsize, CACHE_WAY)
-    return rows * axes[-1].cells <= lines
+    return rows * cells <= lines
 
 
 def slide_products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
