@@ -166,6 +166,9 @@ def run_input_gradient(
 
         share(add, images, plan.workers)
         return as_dtype(dx, dy.dtype, xp=xp)
+    if len(plan.blocks) == 1 and plan.blocks[0].slab == tuple((0, n) for n in p.geometry.input):
+        dx = plan.blocks[0].algorithm.input_gradient(as_dtype(dy, dtype, xp=xp), parts[0], xp=xp)
+        return as_dtype(dx, dy.dtype, xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
 
     def work(blocks: Sequence[Block]) -> Array:

@@ -262,6 +262,8 @@ def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], h
     workspace = held + max(step.plan.workspace for step in steps)
     images = max(problem.images, 1)
     nanoseconds = sum(step.plan.nanoseconds for step in steps)
+    if traits.runs == "gpu":  # each flipped weight is a launch
+        nanoseconds += len(steps) * GPU.call
     return Plan(
         problem,
         "input",

@@ -8,6 +8,7 @@ the later axes have less to do. `out`, where given, receives the result.
 from collections.abc import Iterator
 from math import prod
 
+from anyconv._axis_loops import loops_in_kernels
 from anyconv._axis_reductions import Reduction, is_short, maximums, of_cells, reduced, room, sums
 from anyconv._axis_steps import Step
 from anyconv._axis_windows import AxisWindows
@@ -17,8 +18,12 @@ from anyconv._namespace import (
     device,
     has_out,
     keep_where,
+    maxima_in_kernel,
     may_hold_nan,
     set_at,
+    sums_adjoint_in_kernel,
+    sums_in_kernel,
+    ties_gradient_in_kernel,
 )
 from anyconv._typing import Array, Device, DType, Index, Namespace, Shape
 from anyconv._windows import along
@@ -31,8 +36,10 @@ WORTH_KEEPING = 1024
 
 def window_sum(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The sum over each window, padding counted as zero."""
+    if loops := loops_in_kernels(axes, x.dtype, xp=xp):
+        return put(sums_in_kernel(x, loops, xp=xp), out, xp=xp)
     if _at_once(x, axes, xp=xp):
-        return _whole(x, axes, sums(xp), out, xp=xp)
+        return put(_whole(x, axes, sums(xp)), out, xp=xp)
     for axis, windows in enumerate(axes, start=1):
         x = reduced(x, axis, windows, sums(xp), out=_last(axis, axes, out), xp=xp)
     return x
@@ -44,6 +51,8 @@ def window_sum_adjoint(dy: Array, axes: Axes, *, out: Array | None = None, xp: N
         shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
         room = xp.empty(shape, dtype=dy.dtype, device=device(dy)) if out is None else out
         return set_at(room, (...,), dy, xp=xp)
+    if loops := loops_in_kernels(axes, dy.dtype, xp=xp):
+        return put(sums_adjoint_in_kernel(dy, loops, xp=xp), out, xp=xp)
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]
         dx = gradient_room(dy, axis, windows, out, xp=xp)
@@ -81,8 +90,10 @@ def only_along(axis: int, rank: int) -> Shape:
 
 def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace) -> Array:
     """The maximum over each window; NaN wins, padding never does."""
+    if loops := loops_in_kernels(axes, x.dtype, xp=xp):
+        return put(maxima_in_kernel(x, loops, xp=xp), out, xp=xp)
     if _at_once(x, axes, xp=xp):
-        return _whole(x, axes, maximums(xp), out, xp=xp)
+        return put(_whole(x, axes, maximums(xp)), out, xp=xp)
     for axis, windows in enumerate(axes, start=1):
         x = reduced(x, axis, windows, maximums(xp), out=_last(axis, axes, out), xp=xp)
     return x
@@ -100,6 +111,10 @@ def max_gradient(
     dy: Array, x: Array, axes: Axes, *, split: bool, out: Array | None = None, xp: Namespace
 ) -> Array:
     """The output gradient handed to every maximum of each window, whole or split evenly."""
+    loops = None if split else loops_in_kernels(axes, x.dtype, xp=xp)
+    if loops:
+        best = maxima_in_kernel(x, loops, xp=xp)
+        return put(ties_gradient_in_kernel(dy, x, best, loops, xp=xp), out, xp=xp)
     stages = maxima(x, axes, xp=xp)
     has_nan = may_hold_nan(stages[-1], xp=xp)
     if split:
@@ -151,10 +166,12 @@ def _at_once(x: Array, axes: Axes, *, xp: Namespace) -> bool:
     return is_short(prod(x.shape[1:-1]), x.shape[-1], xp=xp)
 
 
-def _whole(
-    x: Array, axes: Axes, reduction: Reduction, out: Array | None, *, xp: Namespace
-) -> Array:
-    y = reduction.of_many(x, axis=tuple(range(1, len(axes) + 1)), keepdims=True)
+def _whole(x: Array, axes: Axes, reduction: Reduction) -> Array:
+    return reduction.of_many(x, axis=tuple(range(1, len(axes) + 1)), keepdims=True)
+
+
+def put(y: Array, out: Array | None, *, xp: Namespace) -> Array:
+    """What a kernel has made, where it is wanted."""
     return y if out is None else set_at(out, (...,), y, xp=xp)
 
 

@@ -7,9 +7,9 @@ give the same but for the rounding of sums.
 from functools import lru_cache
 from math import prod
 
+from anyconv._axis_loops import loops_of
 from anyconv._namespace import (
     MOST_AXES,
-    AxisLoop,
     Job,
     array_namespace,
     clear_job,
@@ -74,7 +74,7 @@ def _compiles(call: PoolCall, element_bytes: int, worth: int, limits: Options) -
     work = prod(call.x_shape) if neighbours >= FEWEST_CHANNELS and are_short else 0
     if not limits.compiles(work, worth):
         return False
-    room = pooling_room(_loops(call.axes)[-1], call.channels) * element_bytes
+    room = pooling_room(loops_of(call.axes)[-1], call.channels) * element_bytes
     return room * limits.workers <= min(limits.workspace_bytes, MOST_ROOM)
 
 
@@ -86,7 +86,7 @@ def are_tiles(axes: Axes) -> bool:
 
 def sums_jobs(x: Array, y: Array, axes: Axes) -> list[Job]:
     """`_pooling.window_sum`, written to y."""
-    return [sums_job(y, x, _loops(axes))]
+    return [sums_job(y, x, loops_of(axes))]
 
 
 def averages_jobs(x: Array, y: Array, axes: Axes, *, by: Array) -> list[Job]:
@@ -98,7 +98,7 @@ def sums_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, opens: bool) -> list[
     """`_pooling.window_sum_adjoint`, added to dx, or if it `opens` it written to all of it."""
     sets = are_tiles(axes)
     clear = [clear_job(dx)] if opens and not sets else []
-    return [*clear, sums_adjoint_job(dx, dy, _loops(axes), sets=sets)]
+    return [*clear, sums_adjoint_job(dx, dy, loops_of(axes), sets=sets)]
 
 
 def averages_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, by: Array, opens: bool) -> list[Job]:
@@ -109,19 +109,19 @@ def averages_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, by: Array, opens:
 
 def maxima_jobs(x: Array, y: Array, axes: Axes) -> list[Job]:
     """`_pooling.window_max`, written to y."""
-    return [maxima_job(y, x, _loops(axes))]
+    return [maxima_job(y, x, loops_of(axes))]
 
 
 def argmax_jobs(x: Array, places: Array, axes: Axes, *, plane: int) -> list[Job]:
     """`_winners.window_argmax` among the cells of an image, whose rows have so many."""
-    return [winners_job(places, x, _loops(axes), axes[0].first * plane)]
+    return [winners_job(places, x, loops_of(axes), axes[0].first * plane)]
 
 
 def maxima_gradient_jobs(
     dy: Array, x: Array, dx: Array, axes: Axes, *, ties: bool, opens: bool
 ) -> list[Job]:
     """The gradient of the first maximum of each window, or of all `ties`; dx as above."""
-    loops, sets, taps = _loops(axes), are_tiles(axes), prod(w.most_taps for w in axes)
+    loops, sets, taps = loops_of(axes), are_tiles(axes), prod(w.most_taps for w in axes)
     if opens and not ties and _gathers(axes, x.shape[-1], current_options()):
         return [gathered_gradient_job(dx, dy, x, loops)]
     clear = [clear_job(dx)] if opens and not sets else []
@@ -133,7 +133,7 @@ def maxima_gradient_jobs(
 @lru_cache(maxsize=256)
 def _gathers(axes: Axes, channels: int, limits: Options) -> bool:
     """Whether each cell looks up the windows that it has won: few ones, whose winners are held."""
-    room = gathering_room(_loops(axes), channels)
+    room = gathering_room(loops_of(axes), channels)
     if room is None or prod(w.most_taps for w in axes) > MOST_GATHERED:
         return False
     return 4 * room * limits.workers <= min(limits.workspace_bytes, MOST_ROOM)
@@ -153,12 +153,3 @@ def sums_at_once_adjoint(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
     run_jobs(sums_adjoint_jobs(dy, dx, axes, opens=False))
     return dx
-
-
-@lru_cache(maxsize=256)
-def _loops(axes: Axes) -> tuple[AxisLoop, ...]:
-    return tuple(
-        AxisLoop(w.outputs, w.most_taps, w.stride, w.dilation, w.start, w.size)
-        for w in axes
-        if isinstance(w, RegularWindows)
-    )

@@ -7,6 +7,7 @@ from anyconv._namespace import (
     accumulator,
     copies_turned_stacks,
     has_sums_of_products,
+    has_window_kernels,
     is_gpu,
     is_kind,
     is_numpy,
@@ -31,6 +32,7 @@ class Traits(NamedTuple):
     adds_products: bool  # in one pass, whatever the products' number
     sums_half_in_single: bool  # where the arrays' own dtype is half precision
     copies_turned: bool  # of the factors of many products at once
+    has_kernels: bool  # that go through windows in one launch
     compiles: bool = False  # loops, for this call
 
 
@@ -59,4 +61,5 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         adds_products=has_sums_of_products(xp, dtype),
         copies_turned=copies_turned_stacks(xp),
         sums_half_in_single=multiplies_half_in_float32(xp) and accumulator(xp, dtype) != dtype,
+        has_kernels=has_window_kernels(xp, dtype),
     )

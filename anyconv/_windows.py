@@ -15,9 +15,13 @@ from typing import NamedTuple
 
 from anyconv._geometry import Pairs, Windows, padding_segments
 from anyconv._namespace import (
+    MOST_AXES,
+    AxisLoop,
     add_at,
     device,
+    fold_in_kernel,
     has_strided_views,
+    has_window_kernels,
     is_numpy,
     is_traced,
     pad_constant,
@@ -53,6 +57,9 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
     n, c = u.shape[0], u.shape[-1]
     if windows.is_pointwise:
         return xp.reshape(u, (n, *windows.input, c))
+    if has_window_kernels(xp, u.dtype) and len(windows.kernel) <= MOST_AXES:
+        u = xp.reshape(u, (n, *windows.output, windows.taps, c))
+        return fold_in_kernel(u, _loops(windows), xp=xp)
     x = xp.zeros((n, *windows.input, c), dtype=u.dtype, device=device(u))
     rank = len(windows.kernel)
     if prod(windows.output) < windows.taps:
@@ -63,6 +70,12 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
         part = u[(*(slice(None),) * (rank + 1), *place, ...)]  # (n, *output, c)
         x = add_at(x, (slice(None), *tap, ...), part, xp=xp)
     return x
+
+
+def _loops(windows: Windows) -> tuple[AxisLoop, ...]:
+    sizes = windows.output, windows.kernel, windows.stride, windows.dilation
+    starts = (0,) * len(windows.kernel)
+    return tuple(AxisLoop(*axis) for axis in zip(*sizes, starts, windows.input, strict=True))
 
 
 def _places(sizes: Shape) -> Iterator[Shape]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 from math import prod
 
+from anyconv._axis_loops import loops_in_kernels
 from anyconv._axis_reductions import of_cells
 from anyconv._axis_steps import Step, count
 from anyconv._namespace import (
@@ -23,6 +24,8 @@ from anyconv._namespace import (
     index_dtype,
     may_hold_nan,
     set_at,
+    winners_gradient_in_kernel,
+    winners_in_kernel,
 )
 from anyconv._pooling import (
     WORTH_KEEPING,
@@ -31,6 +34,7 @@ from anyconv._pooling import (
     hand_down,
     maxima,
     only_along,
+    put,
     window_max,
     wins,
 )
@@ -41,15 +45,17 @@ from anyconv._windows import along
 FEW_CELLS = 4
 
 
-def is_small(axes: Axes) -> bool:
+def is_small(axes: Axes, x: Array, *, xp: Namespace) -> bool:
     """Whether windows have so few cells that each is compared with the maximum once more."""
-    if not all(windows.is_short for windows in axes):
+    if loops_in_kernels(axes, x.dtype, xp=xp) or not all(windows.is_short for windows in axes):
         return False
     return prod(len(windows.steps) for windows in axes) <= FEW_CELLS
 
 
 def window_argmax(x: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The flat position in the spatial plane of the first maximum of each window."""
+    if loops := loops_in_kernels(axes, x.dtype, xp=xp):
+        return xp.astype(winners_in_kernel(x, loops, xp=xp), index_dtype(xp), copy=False)
     return _positions(x, axes, 1, xp=xp)
 
 
@@ -95,7 +101,10 @@ def first_max_gradient_by_taps(
 def first_max_gradient(
     dy: Array, x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace
 ) -> Array:
-    """The same where a library does not scatter: handed down one axis after another."""
+    """The same where a library does not scatter: in two launches, or one axis after another."""
+    if loops := loops_in_kernels(axes, x.dtype, xp=xp):
+        places = winners_in_kernel(x, loops, xp=xp)
+        return put(winners_gradient_in_kernel(dy, places, loops, xp=xp), out, xp=xp)
     stages = _scores(x, axes, xp=xp)
     for axis in range(len(axes), 0, -1):
         windows = axes[axis - 1]

@@ -201,7 +201,7 @@ def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Names
     if ties != "first":
         kernel = partial(max_gradient, split=ties == "split", xp=xp)
         return unpooled(kernel, call, dy, x, xp=xp)
-    if is_small(call.axes):
+    if is_small(call.axes, x, xp=xp):
         return unpooled(partial(first_max_gradient_by_taps, xp=xp), call, dy, x, xp=xp)
     if scatters_in_order(xp):
         return unpooled(partial(scatter_to_first_max, xp=xp), call, dy, x, adds=True, xp=xp)

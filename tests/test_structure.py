@@ -44,6 +44,7 @@ FLOORS = {
     "_conv_arguments": 1,
     "_windows": 2,
     "_algorithms": 2,
+    "_axis_loops": 2,
     "_axis_reductions": 2,
     "_pooling": 2,
     "_pooling_loops": 2,

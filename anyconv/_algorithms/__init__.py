@@ -9,6 +9,7 @@ from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, rows_a
 from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._gemm_direct import DirectGemm
+from anyconv._algorithms._in_kernels import KernelGemm, KernelTaps
 from anyconv._algorithms._on_cells import ByJobs, InOnePass, WritesByJobs
 from anyconv._algorithms._points_compiled import CompiledFft, CompiledWinograd
 from anyconv._algorithms._taps_compiled import CompiledTaps
@@ -50,6 +51,8 @@ def algorithm_named(
 ) -> type[Algorithm]:
     """The class of a named algorithm that suits one map of a problem, and the arrays' library."""
     if name == "taps" and problem.is_depthwise:
+        if KernelTaps.suits(problem, operation, traits):
+            return KernelTaps
         if PlaneTaps.suits(problem, operation, traits):
             return PlaneTaps
         if problem.groups != problem.out_channels or not traits.adds_products:
@@ -58,6 +61,8 @@ def algorithm_named(
             return CompiledTaps
         # Of a single channel, taps lie as close as outputs: a library may go along the few of them.
         return FusedTaps if problem.groups > 1 else DepthwiseTaps
+    if name == "gemm" and KernelGemm.suits(problem, operation, traits):
+        return KernelGemm
     if name == "gemm" and DirectGemm.suits(problem, operation, traits):
         return DirectGemm
     if name == "gemm" and CompiledGemm.suits(problem, operation, traits):

@@ -47,7 +47,7 @@ class FusedTaps(DepthwiseTaps):
         taps, outputs = self._axes(u)
         y = xp.reshape(y, (*u.shape[: len(outputs) - 1], -1), copy=False)
         w = w[..., : y.shape[-1]]  # perhaps of a longer row
-        sum_of_products(u, w, (*taps, outputs[-1]), outputs, out=y, xp=xp)
+        sum_of_products(u, w, (*taps, outputs[-1]), outputs, out=y)
 
     def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
         """The gradient of one slab, tap by tap."""
@@ -59,7 +59,7 @@ class FusedTaps(DepthwiseTaps):
         u = self._windows(x, joined=self._repeats(self.groups) > 1, xp=xp)
         taps, outputs = self._axes(u)
         dy = xp.reshape(dy, (*u.shape[: len(outputs) - 1], -1))
-        dw = sum_of_products(u, dy, outputs, (*taps, outputs[-1]), xp=xp)
+        dw = sum_of_products(u, dy, outputs, (*taps, outputs[-1]))
         return [xp.squeeze(self.weight_adjoint([dw], xp=xp), axis=-2)]
 
     def _repeats(self, channels: int) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import array_api_compat
 
-from anyconv._namespace._kinds import device, library_name
+from anyconv._namespace._kinds import device, is_numpy, library_name, library_of
 from anyconv._typing import Array, DType, Namespace
 
 
@@ -13,23 +13,21 @@ def common_namespace(**arrays: Array) -> Namespace:
     """The namespace that all arrays share, once their kind, dtype and device are found equal."""
     first = next(iter(arrays.values()))
     kind = type(first)
-    xp = _numpy_namespace(kind)  # type: ignore[arg-type]
-    on_one_device = xp is not None and all(type(array) is kind for array in arrays.values())
-    if not on_one_device:
+    xp = _namespace_of_kind(kind)  # type: ignore[arg-type]
+    if xp is None or any(type(array) is not kind for array in arrays.values()):
         xp = array_namespace(**arrays)
     if any(array.dtype != first.dtype for array in arrays.values()):
         raise TypeError(_unlike("dtype", {name: x.dtype for name, x in arrays.items()}))
-    if not on_one_device:
+    if not is_numpy(xp):
         check_devices(**arrays)
     return xp
 
 
 def check_devices(**arrays: Array) -> None:
     """Refuse arrays on different devices; one that JAX traces is on whichever the others are."""
-    devices = {name: device(array) for name, array in arrays.items()}
-    known = [where for where in devices.values() if where is not None]
+    known = [where for where in map(device, arrays.values()) if where is not None]
     if any(where != known[0] for where in known):  # no set of them: CuPy's have no hash
-        raise ValueError(_unlike("device", devices))
+        raise ValueError(_unlike("device", {name: device(x) for name, x in arrays.items()}))
 
 
 def array_namespace(**arrays: Array) -> Namespace:
@@ -53,13 +51,10 @@ def _unlike(what: str, values: dict[str, Any]) -> str:
 
 
 @lru_cache
-def _numpy_namespace(kind: Any) -> Namespace | None:
-    """NumPy's namespace for its own arrays, which need no further look; else None."""
-    if getattr(kind, "__module__", "") == "numpy" and getattr(kind, "__name__", "") == "ndarray":
-        import array_api_compat.numpy
-
-        return array_api_compat.numpy
-    return None
+def _namespace_of_kind(kind: Any) -> Namespace | None:
+    """The namespace of a library's own arrays, which need no further look; else None."""
+    library = library_of(kind)
+    return None if library is None else namespace_of_name(library)
 
 
 def namespace_of_name(name: str | Namespace) -> Namespace:

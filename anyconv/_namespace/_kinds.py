@@ -1,15 +1,27 @@
 """What a library, a dtype or a device is: the questions that decide which path is taken."""
 
 from functools import lru_cache
+from typing import Any
 
 import array_api_compat
 
 from anyconv._typing import Array, Device, DType, Namespace
 
 
+@lru_cache
+def library_of(kind: Any) -> str | None:
+    """The library whose one kind of array this is, which then says all; None for other kinds."""
+    name = getattr(kind, "__module__", ""), getattr(kind, "__name__", "")
+    return name[0] if name in _KINDS else None
+
+
+_KINDS = (("numpy", "ndarray"), ("cupy", "ndarray"), ("torch", "Tensor"))
+
+
 def device(x: Array) -> Device:
     """The device of an array, None while JAX traces."""
-    return array_api_compat.device(x)
+    kind: Any = type(x)
+    return x.device if library_of(kind) in {"cupy", "torch"} else array_api_compat.device(x)
 
 
 @lru_cache

@@ -1,11 +1,10 @@
 """Products and their sums, as each library does them best."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import product
 from math import prod
 
-from anyconv._namespace._kinds import accumulator, is_cupy, is_kind, is_numpy
+from anyconv._namespace._kinds import is_cupy, is_kind, is_numpy
 from anyconv._namespace._pieces import (
     MOST_UNPACKED,
     THIN,
@@ -43,12 +42,9 @@ def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Ar
         return _in_pieces(a, b, out=out, xp=xp)
     is_one = a.ndim == b.ndim and prod(a.shape[:-2]) == prod(b.shape[:-2]) == 1
     if is_cupy(xp) and is_one and a.shape[-2] * b.shape[-1] > 1:
-        batch, given = a.shape[:-2], None
-        if out is not None:
-            given = xp.reshape(out, out.shape[-2:], copy=False)
-        a, b = (xp.reshape(m, m.shape[-2:], copy=False) for m in (a, b))
-        product = xp.matmul(a, b) if given is None else xp.matmul(a, b, out=given)
-        return xp.reshape(product, (*batch, *product.shape))
+        given = None if out is None else out.reshape(out.shape[-2:])  # a view, as all of these
+        product = xp.matmul(a.reshape(a.shape[-2:]), b.reshape(b.shape[-2:]), out=given)
+        return product.reshape(*a.shape[:-2], *product.shape)
     return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
 
 
@@ -103,13 +99,11 @@ def multiply_by_factor(a: Array, factor: Array, *, xp: Namespace) -> Array:
 @lru_cache
 def has_sums_of_products(xp: Namespace, dtype: DType) -> bool:
     """Whether `sum_of_products` is one pass over its factors, without a temporary."""
-    if not is_kind(xp, dtype, "real floating"):
+    if not (is_numpy(xp) and is_kind(xp, dtype, "real floating")):
         return False
-    if is_numpy(xp):
-        import numpy
+    import numpy
 
-        return numpy.dtype(dtype).isnative
-    return is_cupy(xp)
+    return numpy.dtype(dtype).isnative
 
 
 def sum_of_products(
@@ -119,56 +113,8 @@ def sum_of_products(
     y_axes: Sequence[int],
     *,
     out: Array | None = None,
-    xp: Namespace,
 ) -> Array:
-    """`x * w` summed over the axes of x that y lacks; w and y have those of x that are named.
+    """`x * w` summed over the axes of x that y lacks; w and y have those of x that are named."""
+    import numpy
 
-    Where y is given the axes summed over are all of w. Half precision is summed in float32.
-    """
-    if not is_cupy(xp):
-        import numpy
-
-        return numpy.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
-    sums = "float" if accumulator(xp, x.dtype) != x.dtype else "T"
-    summed = [axis for axis in range(x.ndim) if axis not in y_axes]
-    w = xp.reshape(w, tuple(n if axis in w_axes else 1 for axis, n in enumerate(x.shape)))
-    if out is None:
-        return _cupy_reduction(sums)(x, w, axis=tuple(summed))
-    taps = list(product(*(range(x.shape[axis]) for axis in summed)))
-    for start in range(0, len(taps), CUPY_TERMS):
-        arrays = []
-        for tap in taps[start : start + CUPY_TERMS]:
-            index: list[int | slice] = [slice(None)] * x.ndim
-            for axis, place in zip(summed, tap, strict=True):
-                index[axis] = place
-            arrays += [x[tuple(index)], w[tuple(index)]]
-        _cupy_sum(len(arrays) // 2, start > 0, sums)(*arrays, out)
-    return out
-
-
-# The products that one of CuPy's kernels adds: what it is given may take four kilobytes.
-CUPY_TERMS = 16
-
-
-@lru_cache
-def _cupy_sum(terms: int, adds: bool, sums: str) -> Callable[..., Array]:
-    """The sum of some products, element by element, as one kernel."""
-    import cupy
-
-    given = ", ".join(f"T x{term}, T w{term}" for term in range(terms))
-    products = (f"({sums})x{term} * ({sums})w{term}" for term in range(terms))
-    total = " + ".join([*[f"({sums})y"] * adds, *products])
-    made: Callable[..., Array] = cupy.ElementwiseKernel(
-        given, "T y", f"y = {total}", "anyconv_taps"
-    )
-    return made
-
-
-@lru_cache
-def _cupy_reduction(sums: str) -> Callable[..., Array]:
-    """The sum of products over some axes, as one kernel."""
-    import cupy
-
-    steps = ("T x, T w", "T y", f"({sums})x * ({sums})w", "a + b", "y = a", "0")
-    made: Callable[..., Array] = cupy.ReductionKernel(*steps, "anyconv_sums", reduce_type=sums)
-    return made
+    return numpy.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)

@@ -1,0 +1,145 @@
+"""`gemm` and depthwise `taps` where windows are gone through in one launch of a GPU's kernel.
+
+A launch takes longer than most of what it does, and a tap at a time memory is read and written as
+often as there are taps. Padding is left out, so that a slab is a view.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Literal, Self
+
+from anyconv._algorithms._on_cells import OnCells
+from anyconv._algorithms._taps_depthwise import DepthwiseTaps
+from anyconv._algorithms.gemm import Gemm
+from anyconv._costs import Cost
+from anyconv._geometry import Pairs, Problem
+from anyconv._namespace import (
+    MOST_AXES,
+    fold_in_kernel,
+    products_data_in_kernel,
+    products_in_kernel,
+    products_weight_in_kernel,
+    unfold_in_kernel,
+)
+from anyconv._traits import Traits
+from anyconv._typing import Array, Namespace, Operation, Shape
+
+# What a cell or a factor that is read once for each tap costs of one that memory gives.
+READ_AGAIN = 0.25
+
+
+@dataclass(frozen=True)
+class InKernels(OnCells):
+    """One whose windows are gone through in kernels."""
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Where the library has such kernels, of so many axes."""
+        return traits.has_kernels and problem.geometry.rank <= MOST_AXES
+
+    def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
+        """With the cells behind it that a stride has passed over: all have a gradient at once."""
+        axes = zip(slab, sizes, self.windows.stride, strict=True)
+        longer = ((start, size if 0 < size - stop < s else stop) for (start, stop), size, s in axes)
+        return super().placed(tuple(longer), sizes)
+
+
+@dataclass(frozen=True)
+class KernelGemm(InKernels, Gemm):
+    """`Gemm` whose B, and its adjoint, are a launch each."""
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """A single group."""
+        return problem.groups == 1 and super().suits(problem, operation, traits)
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """Windows are unfolded in one call."""
+        cost = super().cost(images, in_channels, out_channels, rows)
+        return cost if self._is_product else cost._replace(calls=2)
+
+    def folding(self, images: int, in_channels: int) -> Cost:
+        """And folded back in one, which reads them once."""
+        cells = images * prod(self.windows.output) * self.windows.taps
+        return Cost(0, 0 if self._is_product else cells * in_channels, 0, 0)
+
+    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
+        """Windows as rows, `(n, *cells, c) -> (1, rows, taps * c)`."""
+        if self._is_product:
+            return super().data(x, xp=xp)
+        u = unfold_in_kernel(x, self.axes, xp=xp)
+        return (xp.reshape(u, (1, -1, u.shape[-2] * u.shape[-1])),)
+
+    def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
+        """Rows folded back, `(1, rows, taps * c) -> (n, *cells, c)`."""
+        if self._is_product:
+            return super().data_adjoint(terms, images, xp=xp)
+        (u,) = terms
+        taps = self.windows.taps
+        u = xp.reshape(u, (images, *self.windows.output, taps, u.shape[-1] // taps))
+        return fold_in_kernel(u, self.axes, xp=xp)
+
+    @property
+    def _is_product(self) -> bool:
+        """Whether there is nothing to unfold."""
+        return self.windows.is_pointwise and self.cells == self.windows.input
+
+
+@dataclass(frozen=True)
+class KernelTaps(InKernels, DepthwiseTaps):
+    """`DepthwiseTaps` with one output channel a group, each map a launch."""
+
+    writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
+    is_one_product: ClassVar[bool] = True
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """As many output channels as groups, of real numbers."""
+        if problem.groups != problem.out_channels or traits.is_complex:
+            return False
+        return super().suits(problem, operation, traits)
+
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """The outputs, before they are put in their place."""
+        return images * prod(self.windows.output) * out_channels
+
+    def weight_elements(self, in_channels: int, out_channels: int) -> int:
+        """As many as the weights."""
+        return self.windows.taps * out_channels
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """Each output written, and the cells under its taps read."""
+        outputs = images * prod(self.windows.output) * out_channels
+        return Cost(0, (2 + READ_AGAIN * self.windows.taps) * outputs, 0, 2)
+
+    def folding(self, images: int, in_channels: int) -> Cost:
+        """The adjoint is a launch as well, from cell to cell."""
+        return Cost(0, 0, 0, 0)
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """The factors, `(*kernel, 1, g) -> (taps, g)`."""
+        return (xp.reshape(w, (self.windows.taps, self.groups)),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The inverse."""
+        return xp.reshape(terms[0], (*self.windows.kernel, 1, self.groups))
+
+    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The outputs of one block, from its cells and the factors."""
+        return products_in_kernel(x, weights[0], self.axes, xp=xp)
+
+    def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
+        """The same, written where they belong if there are no gaps."""
+        if y.flags.c_contiguous:
+            products_in_kernel(x, weights[0], self.axes, out=y, xp=xp)
+        else:
+            y[...] = self.forward(x, weights, xp=xp)
+
+    def input_gradient(self, dy: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The gradient of the cells of one slab."""
+        return products_data_in_kernel(dy, weights[0], self.axes, xp=xp)
+
+    def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
+        """One block's share of the factors' gradient."""
+        return [products_weight_in_kernel(x, dy, self.axes, xp=xp)]
