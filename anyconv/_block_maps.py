@@ -34,11 +34,13 @@ def prepared(
 ) -> Sequence[Array]:
     """The prepared weights of some output channels, in the dtype that they multiply in."""
     template = plan.template
+    if len(plan.channels) > 1:
+        w = w[..., channels, :] if is_turned else w[..., channels]
     if is_turned:
-        part = as_dtype(w[..., channels, :], dtype, xp=xp)
+        part = as_dtype(w, dtype, xp=xp)
         weights = template.turned_weight(part, template.rows(plan.images_per_block), xp=xp)
     else:
-        weights = template.weight(as_dtype(w[..., channels], dtype, xp=xp), xp=xp)
+        weights = template.weight(as_dtype(w, dtype, xp=xp), xp=xp)
     return template.factors(weights, xp=xp)
 
 

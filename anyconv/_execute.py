@@ -14,7 +14,7 @@ from anyconv._algorithms._bilinear import conjugate
 from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
 from anyconv._geometry import Problem
 from anyconv._held_data import write_outputs, write_weight_gradient
-from anyconv._namespace import accumulator, device, has_out, is_traced, set_at
+from anyconv._namespace import accumulator, device, has_out, set_at
 from anyconv._plan import Block, PhasePlan, Plan
 from anyconv._typing import Array, DType, Index, Namespace
 from anyconv._windows import add_slab
@@ -48,7 +48,7 @@ def run_forward(
     if b is not None:
         dtype = accumulator(xp, x.dtype)  # a bias is added to sums that are not yet rounded
     bias = None if b is None else as_dtype(b, dtype, xp=xp)
-    if is_traced(xp):
+    if out is None and _is_one_block(plan, channels_first=channels_first):
         (block,), (channels,) = plan.blocks, plan.channels
         weights = prepared(plan, w, channels, dtype, is_turned=is_turned, xp=xp)
         return as_dtype(_outputs(block, x, weights, bias, dtype, xp=xp), x.dtype, xp=xp)
@@ -72,6 +72,16 @@ def run_forward(
 
     share(work, plan.blocks, plan.workers)
     return y
+
+
+def _is_one_block(plan: Plan, *, channels_first: bool) -> bool:
+    """Whether what an algorithm makes of a single block is all of y as it had better lie."""
+    if plan.traits.runs == "traced":
+        return True
+    if len(plan.blocks) != 1 or len(plan.channels) > 1 or plan.holds_data:
+        return False
+    lies_otherwise = channels_first and plan.template.lies_channels_first
+    return not (lies_otherwise or isinstance(plan.template, WritesByJobs))
 
 
 def _empty_outputs(plan: Plan, x: Array, *, channels_first: bool, xp: Namespace) -> Array:
@@ -110,7 +120,10 @@ def _outputs(
 ) -> Array:
     """The outputs of one block."""
     y = block.algorithm.forward(inputs(block, x, dtype, xp=xp), weights, xp=xp)
-    return y if bias is None else y + bias[block.outputs[-1]]
+    if bias is None:
+        return y
+    bias = bias[block.outputs[-1]]
+    return xp.add(y, bias, out=y) if has_out(xp) else y + bias
 
 
 def run_input_gradient(
@@ -147,12 +160,16 @@ def run_input_gradient(
             del part  # before the next one is made
         return dx
     parts = [prepared(plan, w, channels, dtype, xp=xp) for channels in plan.channels]
+    is_by_jobs = dtype == dy.dtype and isinstance(plan.template, CompiledTaps)
+    if plan.is_one_slab and not is_by_jobs:
+        dx = plan.blocks[0].algorithm.input_gradient(as_dtype(dy, dtype, xp=xp), parts[0], xp=xp)
+        return as_dtype(dx, dy.dtype, xp=xp)
     # Slabs of one image overlap, so they are added one by one, in order.
     images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
     adds = plan.template.adds_into_slices and len(parts) == 1
     if adds and images and len(images) >= plan.workers:
         dx = xp.empty(shape, dtype=dtype, device=device(dy))
-        if dtype == dy.dtype and isinstance(plan.template, CompiledTaps):
+        if is_by_jobs:
             _by_jobs.write_input_gradient(plan, dy, parts[0], dx, xp=xp)
             return dx
 
@@ -165,9 +182,6 @@ def run_input_gradient(
                     block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
 
         share(add, images, plan.workers)
-        return as_dtype(dx, dy.dtype, xp=xp)
-    if len(plan.blocks) == 1 and plan.blocks[0].slab == tuple((0, n) for n in p.geometry.input):
-        dx = plan.blocks[0].algorithm.input_gradient(as_dtype(dy, dtype, xp=xp), parts[0], xp=xp)
         return as_dtype(dx, dy.dtype, xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
 
@@ -233,15 +247,17 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         return dw
     if dtype == dy.dtype and isinstance(plan.template, ByJobs):
         return _by_jobs.weight_gradient(plan, dy, x, xp=xp)
+    if len(plan.blocks) == 1:
+        terms = _weight_terms(plan.blocks[0], dy, x, dtype, xp=xp)
+        return as_dtype(plan.template.weight_adjoint(terms, xp=xp), dy.dtype, xp=xp)
 
     def work(blocks: Sequence[Block]) -> list[Array]:
         """The sum of the shares of some blocks, all of the same output channels."""
         total: list[Array] = []
         for block in blocks:
-            part = as_dtype(dy[block.outputs], dtype, xp=xp)
-            terms = block.algorithm.weight_gradient(part, inputs(block, x, dtype, xp=xp), xp=xp)
+            terms = _weight_terms(block, dy[block.outputs], x, dtype, xp=xp)
             total = summed(total, terms, xp=xp)
-            del part, terms  # before the next block's are made
+            del terms  # before the next block's are made
         return total
 
     if len(plan.channels) > 1:
@@ -261,6 +277,12 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
     for terms in share(work, plan.blocks, plan.workers):
         total = summed(total, terms, xp=xp)
     return as_dtype(plan.template.weight_adjoint(total, xp=xp), dy.dtype, xp=xp)
+
+
+def _weight_terms(block: Block, dy: Array, x: Array, dtype: DType, *, xp: Namespace) -> list[Array]:
+    """One block's share of the gradient of the weights, from that of its outputs."""
+    x_part = inputs(block, x, dtype, xp=xp)
+    return block.algorithm.weight_gradient(as_dtype(dy, dtype, xp=xp), x_part, xp=xp)
 
 
 def _inner_data(plan: Plan, x: Array, *, xp: Namespace) -> Array:

@@ -129,6 +129,12 @@ class Plan:
         return tuple(self._block(part, channels, *rest) for (part, channels), *rest in places)
 
     @cached_property
+    def is_one_slab(self) -> bool:
+        """Whether there is a single block, under which all of the input lies."""
+        sizes = self.problem.geometry.input
+        return len(self.blocks) == 1 and self.blocks[0].slab == tuple((0, n) for n in sizes)
+
+    @cached_property
     def channels(self) -> tuple[slice, ...]:
         """The parts of the output channels, most often one."""
         size = self.problem.out_channels

@@ -86,6 +86,8 @@ def _places(sizes: Shape) -> Iterator[Shape]:
 def slab(x: Array, images: slice, box: Pairs, *, xp: Namespace) -> Array:
     """The cells `start:stop` of each spatial axis of some images, zeros where they lie outside."""
     cut = _cut(x.shape[1:-1], box)
+    if cut.is_all and images == slice(0, x.shape[0]):
+        return x
     cells = x[(images, *cut.inside, ...)]
     if cut.is_whole:
         return cells
@@ -116,7 +118,8 @@ class _Cut(NamedTuple):
     kept: tuple[slice, ...]
     widths: Pairs
     sizes: Shape
-    is_whole: bool
+    is_whole: bool  # whether all of the box lies in the array
+    is_all: bool  # and is all of it
 
 
 @lru_cache(maxsize=4096)
@@ -131,7 +134,9 @@ def _cut(shape: Shape, box: Pairs) -> _Cut:
         widths.append((before, stop - start - before - (high - low)))
     sizes = tuple(stop - start for start, stop in box)
     is_whole = not any(map(any, widths))
-    return _Cut(tuple(inside), tuple(kept), tuple(widths), sizes, is_whole)
+    return _Cut(
+        tuple(inside), tuple(kept), tuple(widths), sizes, is_whole, is_whole and sizes == shape
+    )
 
 
 def pad(x: Array, padding: Pairs, mode: str, *, xp: Namespace) -> Array:

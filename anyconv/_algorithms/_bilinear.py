@@ -20,7 +20,14 @@ from typing import ClassVar, Literal, Self
 
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem, Windows
-from anyconv._namespace import has_out, in_order, inner_pieces_of, is_worth_turning, matmul
+from anyconv._namespace import (
+    has_out,
+    in_order,
+    inner_pieces_of,
+    is_kind,
+    is_worth_turning,
+    matmul,
+)
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 
@@ -254,7 +261,7 @@ def _conjugate_transpose(a: Array, *, xp: Namespace) -> Array:
 
 def conjugate(a: Array, *, xp: Namespace) -> Array:
     """The complex conjugate; real arrays as they are."""
-    return xp.conj(a) if xp.isdtype(a.dtype, "complex floating") else a
+    return xp.conj(a) if is_kind(xp, a.dtype, "complex floating") else a
 
 
 def _add(total: Array, m: Array, *, xp: Namespace) -> Array:
