@@ -147,12 +147,16 @@ def _launch(name: str, axes: Axes, result: Array, *given: Array, xp: Namespace) 
     if not result.size:
         return result
     _check_device(arrays)
-    is_aligned = not any(array.data.ptr % AT_ONCE for array in arrays)
+    is_aligned = not any(_address(array) % AT_ONCE for array in arrays)
     is_wide = any(array.size >= MANY for array in arrays)
     sizes = given[0].shape[0], result.shape, given[0].dtype.char
     run = _prepared(name, axes, *sizes, is_aligned, is_wide)
     run.kernel(run.grid, run.block, (*arrays, *run.arguments))
     return result
+
+
+def _address(array: Array) -> int:
+    return array.data.ptr  # type: ignore[no-any-return]
 
 
 def _check_device(arrays: Sequence[Array]) -> None:
@@ -219,6 +223,11 @@ def _module(kind: str, pack: int, is_wide: bool) -> Any:
     """All kernels for such elements, compiled when the first is launched, and kept on disk."""
     import cupy
 
+    return cupy.RawModule(code=source(kind, pack, is_wide))
+
+
+def source(kind: str, pack: int, is_wide: bool) -> str:
+    """The text of all kernels: for a dtype's letter, the channels of a thread, wide places."""
     element, total = _TYPES[kind]
     head = [
         "#include <cuda_fp16.h>" if element == "__half" else "",
@@ -228,4 +237,4 @@ def _module(kind: str, pack: int, is_wide: bool) -> Any:
         f"#define PACK {pack}",
     ]
     text = files("anyconv._namespace").joinpath("windows.cu").read_text(encoding="utf-8")
-    return cupy.RawModule(code="\n".join([*head, text]))
+    return "\n".join([*head, text])

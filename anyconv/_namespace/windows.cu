@@ -61,10 +61,9 @@ __device__ void for_each_tap(const Walk& walk, const Place& window, Visit visit)
   }
 }
 
-// The window along one axis that has tap k on a cell, or -1.
+// The window along one axis that has tap k on a cell; negative where there is none.
 __device__ Int window_under(const Axis& axis, Int cell, Int k) {
   const Int ahead = cell - (Int)axis.start - k * (Int)axis.dilation;
-  if (ahead < 0) return -1;
   const Int window = ahead / (Int)axis.stride;
   return window * (Int)axis.stride == ahead && window < (Int)axis.outputs ? window : -1;
 }

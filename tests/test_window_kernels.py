@@ -1,0 +1,286 @@
+"""The kernels for CuPy, `windows.cu`, compiled for the CPU and run by all that would launch them.
+
+So they are tested without a GPU, where there is a C++ compiler; on one they are wherever a test
+runs on the backend `cupy`. NumPy's arrays stand in for CuPy's, and a loop for a launch's threads.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections import Counter
+from functools import cache, partial
+
+import numpy as np
+import pytest
+
+import anyconv
+import anyconv._axis_loops as axis_loops
+import anyconv._namespace._window_kernels as window_kernels
+import anyconv._traits as traits
+import anyconv.max_pool as max_pool
+from anyconv import (
+    avg_pool_backward,
+    avg_pool_forward,
+    conv_backward_input,
+    conv_backward_weight,
+    conv_forward,
+    fold,
+    lp_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    plan_conv,
+)
+from anyconv._pooling_axes import adaptive
+
+COMPILER = shutil.which(os.environ.get("CXX", "g++"))
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+
+NAMES = (
+    "fold",
+    "maxima",
+    "products",
+    "products_data",
+    "products_weight",
+    "sums",
+    "sums_adjoint",
+    "ties_gradient",
+    "unfold",
+    "winners",
+    "winners_gradient",
+)
+BEFORE = """
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+struct Three { unsigned x, y, z; };
+static Three threadIdx, blockIdx, blockDim, gridDim;
+#define __device__ static inline
+#define __global__
+#define __restrict__
+#define __align__(bytes) alignas(bytes)
+"""
+AFTER = """
+template <typename... A, std::size_t... I>
+void call(void (*kernel)(A...), void** given, std::index_sequence<I...>) {
+  kernel(*(std::remove_cv_t<A>*)given[I]...);
+}
+template <typename... A>
+void launch(void (*kernel)(A...), const unsigned* sizes, void** given) {
+  gridDim = {sizes[0], sizes[1], 1};
+  blockDim = {sizes[2], sizes[3], 1};
+  for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
+    for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x)
+      for (threadIdx.y = 0; threadIdx.y < blockDim.y; ++threadIdx.y)
+        for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x)
+          call(kernel, given, std::index_sequence_for<A...>{});
+}
+"""
+
+
+class Compiled:
+    """The kernels for some elements as CuPy gives them, from a library of their own."""
+
+    def __init__(self, library, launches):
+        self.library, self.launches = library, launches
+
+    def get_function(self, name):
+        return partial(self._launch, name)
+
+    def _launch(self, name, grid, block, given):
+        self.launches[name] += 1
+        sizes = (ctypes.c_uint * 4)(*(*grid, 1)[:2], *(*block, 1)[:2])
+        arrays = [value for value in given if isinstance(value, np.ndarray)]
+        assert all(array.flags.c_contiguous for array in arrays)
+        pointers = [np.asarray(array.ctypes.data) for array in arrays]
+        values = [*pointers, *map(np.asarray, given[len(arrays) :])]
+        places = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        getattr(self.library, f"run_{name}")(sizes, places)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """A library of all kernels for some elements, compiled once."""
+    folder = tmp_path_factory.mktemp("kernels")
+
+    @cache
+    def compiled(*elements):
+        stem = folder / "-".join(map(str, elements))
+        runs = (
+            f'extern "C" void run_{name}(const unsigned* s, void** g) {{ launch({name}, s, g); }}'
+            for name in NAMES
+        )
+        text = [BEFORE, window_kernels.source(*elements), AFTER, *runs]
+        stem.with_suffix(".cpp").write_text("\n".join(text))
+        flags = ["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-o"]
+        command = [COMPILER, *flags, stem.with_suffix(".so"), stem.with_suffix(".cpp")]
+        subprocess.run(command, check=True)
+        return ctypes.CDLL(str(stem.with_suffix(".so")))
+
+    return compiled
+
+
+@pytest.fixture
+def same(library, monkeypatch):
+    """A function's result by kernels, on NumPy's arrays, found equal to that without them."""
+    launches = Counter()
+
+    def forget():
+        window_kernels.has_window_kernels.cache_clear()
+        window_kernels._prepared.cache_clear()
+        traits._traits.cache_clear()
+
+    def call(function, *arguments, **options):
+        with anyconv.options(compiled=False, workers=1):
+            wanted = function(*arguments, **options)
+            launches.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(window_kernels, "is_cupy", lambda xp: True)
+                patch.setattr(window_kernels, "_check_device", lambda arrays: None)
+                patch.setattr(window_kernels, "_address", lambda array: array.ctypes.data)
+                patch.setattr(
+                    window_kernels, "_module", lambda *which: Compiled(library(*which), launches)
+                )
+                patch.setattr(max_pool, "scatters_in_order", lambda xp: False)
+                forget()
+                found = function(*arguments, **options)
+            forget()
+        assert launches
+        for mine, other in zip(as_arrays(found), as_arrays(wanted), strict=True):
+            np.testing.assert_array_equal(mine, other)
+            assert mine.dtype == other.dtype
+        return set(launches)
+
+    return call
+
+
+def as_arrays(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def whole(rng, shape, dtype="float32"):
+    return rng.integers(-8, 9, shape).astype(dtype)
+
+
+SHAPES = [
+    pytest.param((2, 9, 7, 8), (3, 3), {"padding": 1}, id="padded"),
+    pytest.param((3, 10, 9, 3), (3, 2), {"stride": 2, "padding": ((2, 0), (0, 3))}, id="strided"),
+    pytest.param((2, 11, 12, 4), (3, 2), {"dilation": (2, 3), "padding": 2}, id="dilated"),
+    pytest.param((2, 19, 6), (4,), {"stride": 3, "padding": 1}, id="one axis"),
+    pytest.param((1, 5, 6, 7, 2), (2, 3, 2), {"padding": 1, "stride": (1, 2, 1)}, id="three axes"),
+    pytest.param((1, 40, 40, 40), (3, 3), {"padding": 1}, id="many windows"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
+def test_convolution(shape, kernel, options, dtype, same):
+    rng = np.random.default_rng(1)
+    x, w = whole(rng, shape, dtype), whole(rng, (*kernel, shape[-1], 5), dtype)
+    dy = whole(rng, conv_forward(x, w, **options).shape, dtype)
+    gemm = dict(options, algorithm="gemm")
+    assert same(conv_forward, x, w, **gemm) == {"unfold"}
+    assert same(conv_backward_weight, dy, x, w.shape, **gemm) == {"unfold"}
+    # Without the auto plan's flipped weights: the fold itself.
+    assert same(conv_backward_input, dy, w, x.shape, **gemm) <= {"unfold", "fold"}
+    windows = whole(rng, (*dy.shape[:-1], *kernel, 4), dtype)
+    sizes = shape[1:-1]
+    assert same(fold, windows, sizes, kernel, **options) == {"fold"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
+def test_channels_apart(shape, kernel, options, dtype, same):
+    rng = np.random.default_rng(2)
+    c = shape[-1]
+    x, w = whole(rng, shape, dtype), whole(rng, (*kernel, 1, c), dtype)
+    dy = whole(rng, conv_forward(x, w, groups=c, **options).shape, dtype)
+    taps = dict(options, algorithm="taps", groups=c)
+    assert same(conv_forward, x, w, **taps) == {"products"}
+    assert same(conv_backward_weight, dy, x, w.shape, **taps) == {"products_weight"}
+    assert same(conv_backward_input, dy, w, x.shape, **taps) <= {"products", "products_data"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint8", "int64"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
+def test_maxima(shape, kernel, options, dtype, same):
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 9, shape).astype(dtype)  # with ties
+    options = dict(options, padding=min(1, min(kernel) // 2))
+    if dtype.startswith("float"):
+        x[rng.random(shape) < 0.05] = np.nan
+    y = max_pool_forward(x, kernel, **options)
+    dy = rng.integers(0, 3, y.shape).astype(dtype)
+    assert same(max_pool_forward, x, kernel, **options) == {"maxima"}
+    indices = dict(options, return_indices=True)
+    assert same(max_pool_forward, x, kernel, **indices) == {"maxima", "winners"}
+    both = {"winners", "winners_gradient"}
+    assert same(max_pool_backward, dy, x, kernel, **options) == both
+    ties = dict(options, ties="all")
+    assert same(max_pool_backward, dy, x, kernel, **ties) == {"maxima", "ties_gradient"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
+def test_sums(shape, kernel, options, dtype, same):
+    rng = np.random.default_rng(4)
+    taps = np.prod(kernel).astype(dtype)  # which divide all sums, so that averages are exact
+    options = {name: value for name, value in options.items() if name == "stride"}
+    x = whole(rng, shape, dtype) * taps
+    dy = whole(rng, avg_pool_forward(x, kernel, **options).shape, dtype) * taps
+    assert same(avg_pool_forward, x, kernel, **options) == {"sums"}
+    assert same(avg_pool_backward, dy, shape, kernel, **options) == {"sums_adjoint"}
+    if dtype != "complex128":
+        assert same(lp_pool_forward, x, kernel, p=1, **options) == {"sums"}
+
+
+def test_channels_first_and_arrays_with_gaps(same):
+    rng = np.random.default_rng(5)
+    x, w = whole(rng, (2, 3, 9, 8)), whole(rng, (4, 3, 3, 3))
+    first = {"layout": "channels_first", "padding": 1, "algorithm": "gemm"}
+    assert same(conv_forward, x, w, **first) == {"unfold"}
+    assert same(max_pool_forward, x, 3, layout="channels_first") == {"maxima"}
+    gaps = whole(rng, (2, 18, 9, 8))[:, ::2]
+    assert same(max_pool_forward, gaps, 2) == {"maxima"}
+    # One that begins where no four numbers may be read at once.
+    beside = whole(rng, (2 * 6 * 6 * 4 + 1,))[1:].reshape(2, 6, 6, 4)
+    assert same(max_pool_forward, beside, 2) == {"maxima"}
+
+
+def test_places_of_64_bits(same, monkeypatch):
+    """As in arrays of more than a thousand million elements."""
+    monkeypatch.setattr(window_kernels, "MANY", 100)
+    rng = np.random.default_rng(6)
+    x, w = whole(rng, (2, 9, 7, 8)), whole(rng, (3, 3, 8, 5))
+    dy = whole(rng, max_pool_forward(x, 3).shape)
+    assert same(conv_forward, x, w, padding=1, algorithm="gemm") == {"unfold"}
+    assert same(max_pool_backward, dy, x, 3) == {"winners", "winners_gradient"}
+    assert same(max_pool_forward, x, 3, return_indices=True) == {"maxima", "winners"}
+
+
+def test_chunks_within_the_workspace(same):
+    rng = np.random.default_rng(7)
+    x, w = whole(rng, (6, 9, 7, 8)), whole(rng, (3, 3, 8, 5))
+    dy = whole(rng, max_pool_forward(x, 3, stride=1, padding=1).shape)
+    with anyconv.options(workspace_bytes=2**15):
+        assert same(conv_forward, x, w, padding=1, algorithm="gemm") == {"unfold"}
+        assert same(conv_backward_input, whole(rng, (6, 7, 5, 5)), w, x.shape, algorithm="gemm")
+        assert same(max_pool_backward, dy, x, 3, stride=1, padding=1)
+        assert same(conv_forward, x, whole(rng, (3, 3, 1, 8)), groups=8, algorithm="taps")
+
+
+def test_large_windows_are_reduced_axis_by_axis(monkeypatch):
+    monkeypatch.setattr(axis_loops, "has_window_kernels", lambda xp, dtype: True)
+    few, many, uneven = adaptive((32, 32), (2, 2)), adaptive((34, 34), (2, 2)), adaptive((5,), (2,))
+    assert axis_loops.loops_in_kernels(few, np.float32, xp=np) is not None
+    assert axis_loops.loops_in_kernels(many, np.float32, xp=np) is None
+    assert axis_loops.loops_in_kernels(uneven, np.float32, xp=np) is None
+
+
+def test_the_plan_for_a_gpu():
+    pytest.importorskip("cupy")
+    plan = plan_conv(
+        (8, 112, 112, 32), (3, 3, 1, 32), padding=1, groups=32, dtype="float32", namespace="cupy"
+    )
+    assert plan.algorithm == "taps"
+    assert len(plan.blocks) == 1
