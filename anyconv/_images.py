@@ -50,16 +50,17 @@ def pooled(
     *arrays: Array,
     dtype: DType | None = None,
     takes_out: bool = True,
+    takes_halves: bool = False,
     xp: Namespace,
 ) -> Array:
     """A kernel from `(n, *spatial, c)` to `(n, *output, c)`, on arrays in the caller's layout.
 
     It is called with the arrays of a block, its axes and, if it takes that, the place of its result
-    as `out`. Half precision is widened before the kernel and narrowed after.
+    as `out`. Half precision is widened before the kernel and narrowed after, unless it takes that.
     """
     canonical = [_canonical(a, call, xp=xp) for a in arrays]
-    x = canonical[0]
-    wide, dtype = accumulator(xp, x.dtype), dtype or x.dtype
+    x, dtype = canonical[0], dtype or arrays[0].dtype
+    wide = x.dtype if takes_halves else accumulator(xp, x.dtype)
     each = 3 * prod(x.shape[1:]) * item_bytes(xp, wide)
     pace = _pace(x.shape[0], each, call.output[0], xp=xp)
     if pace.images >= x.shape[0] and pace.rows >= call.output[0]:
@@ -86,6 +87,7 @@ def unpooled(
     call: PoolCall,
     *arrays: Array,
     takes_out: bool = True,
+    takes_halves: bool = False,
     adds: bool = False,
     xp: Namespace,
 ) -> Array:
@@ -97,7 +99,7 @@ def unpooled(
     dy, *inputs = (_canonical(a, call, xp=xp) for a in arrays)
     n, first = dy.shape[0], call.axes[0]
     shape = (n, *call.spatial, dy.shape[-1])
-    wide = accumulator(xp, dy.dtype)
+    wide = dy.dtype if takes_halves else accumulator(xp, dy.dtype)
     writes = takes_out and has_out(xp) and wide == dy.dtype
     each = 4 * prod(shape[1:]) * item_bytes(xp, wide)
     pace = _pace(n, each, first.outputs, xp=xp)

@@ -170,9 +170,12 @@ class Plan:
         """
         if self.traits.product_bytes == self.traits.element_bytes:
             return True
-        if not (self.traits.sums_half_in_single and self.template.is_one_product):
+        if not self.traits.sums_half_in_single:
             return False
-        return self.operation == "forward" or (self.operation == "weight" and len(self.blocks) == 1)
+        if self.operation == "input":
+            return self.template.adjoint_is_one_product and len(self.blocks) == 1
+        is_whole = self.operation == "forward" or len(self.blocks) == 1
+        return self.template.is_one_product and is_whole
 
     @cached_property
     def writes_in_place(self) -> bool:

@@ -156,7 +156,10 @@ def _estimate(
     cost = whole.cost(images, c, k, template.rows(blocks.images))
     if operation == "input":
         cost += whole.folding(images, c)
-    elif traits.sums_half_in_single and template.is_one_product:
+        is_one_product = template.adjoint_is_one_product
+    else:
+        is_one_product = template.is_one_product
+    if traits.sums_half_in_single and is_one_product:
         cost = cost._replace(multiplies=cost.multiplies / HALF_SPEED)
     count = count_blocks(problem, template, blocks.images)
     count *= 1 if blocks.holds_data else blocks.parts

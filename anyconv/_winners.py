@@ -45,9 +45,9 @@ from anyconv._windows import along
 FEW_CELLS = 4
 
 
-def is_small(axes: Axes, x: Array, *, xp: Namespace) -> bool:
+def is_small(axes: Axes) -> bool:
     """Whether windows have so few cells that each is compared with the maximum once more."""
-    if loops_in_kernels(axes, x.dtype, xp=xp) or not all(windows.is_short for windows in axes):
+    if not all(windows.is_short for windows in axes):
         return False
     return prod(len(windows.steps) for windows in axes) <= FEW_CELLS
 

@@ -4,6 +4,7 @@ from functools import partial
 from math import prod
 
 from anyconv._arguments import check_ordered, check_real_floating, known_shape
+from anyconv._axis_loops import loops_in_kernels
 from anyconv._checks import boolean, choice
 from anyconv._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
 from anyconv._lazy_batch import over_batch
@@ -190,7 +191,8 @@ def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
     """The maximum of each window, on arrays in the caller's layout."""
     if compiles(call, x, xp=xp):
         return pooled_by_jobs(maxima_jobs, call, x, xp=xp)
-    return pooled(partial(window_max, xp=xp), call, x, xp=xp)
+    in_kernels = loops_in_kernels(call.axes, x.dtype, xp=xp) is not None
+    return pooled(partial(window_max, xp=xp), call, x, takes_halves=in_kernels, xp=xp)
 
 
 def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
@@ -198,10 +200,15 @@ def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Names
     if ties != "split" and compiles(call, x, worth=WORTH_A_GRADIENT, xp=xp):
         jobs, adds = partial(maxima_gradient_jobs, ties=ties == "all"), not are_tiles(call.axes)
         return unpooled_by_jobs(jobs, call, dy, x, adds=adds, xp=xp)
+    in_kernels = loops_in_kernels(call.axes, x.dtype, xp=xp) is not None
     if ties != "first":
         kernel = partial(max_gradient, split=ties == "split", xp=xp)
-        return unpooled(kernel, call, dy, x, xp=xp)
-    if is_small(call.axes, x, xp=xp):
+        takes_halves = in_kernels and ties == "all"
+        return unpooled(kernel, call, dy, x, takes_halves=takes_halves, xp=xp)
+    if in_kernels:
+        kernel = partial(first_max_gradient, xp=xp)
+        return unpooled(kernel, call, dy, x, takes_halves=True, xp=xp)
+    if is_small(call.axes):
         return unpooled(partial(first_max_gradient_by_taps, xp=xp), call, dy, x, xp=xp)
     if scatters_in_order(xp):
         return unpooled(partial(scatter_to_first_max, xp=xp), call, dy, x, adds=True, xp=xp)
@@ -217,4 +224,7 @@ def _positions(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
         before = axes[0].first * plane  # cells of the plane that others have
         return add_at(window_argmax(x, axes, xp=xp), (...,), before, xp=xp)
 
-    return pooled(positions, call, x, dtype=dtype, takes_out=False, xp=xp)
+    takes_halves = loops_in_kernels(call.axes, x.dtype, xp=xp) is not None
+    return pooled(
+        positions, call, x, dtype=dtype, takes_out=False, takes_halves=takes_halves, xp=xp
+    )

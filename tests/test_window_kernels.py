@@ -18,7 +18,6 @@ import anyconv
 import anyconv._axis_loops as axis_loops
 import anyconv._namespace._window_kernels as window_kernels
 import anyconv._traits as traits
-import anyconv.max_pool as max_pool
 from anyconv import (
     avg_pool_backward,
     avg_pool_forward,
@@ -141,7 +140,6 @@ def same(library, monkeypatch):
                 patch.setattr(
                     window_kernels, "_module", lambda *which: Compiled(library(*which), launches)
                 )
-                patch.setattr(max_pool, "scatters_in_order", lambda xp: False)
                 forget()
                 found = function(*arguments, **options)
             forget()

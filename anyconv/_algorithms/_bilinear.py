@@ -104,6 +104,11 @@ class Algorithm(ABC):
         return 128
 
     @property
+    def adjoint_is_one_product(self) -> bool:
+        """Whether so is a cell's gradient: no windows are folded."""
+        return False
+
+    @property
     def is_compiled(self) -> bool:
         """Whether loops are compiled for it."""
         return False

@@ -100,6 +100,11 @@ class KernelTaps(InKernels, DepthwiseTaps):
             return False
         return super().suits(problem, operation, traits)
 
+    @property
+    def adjoint_is_one_product(self) -> bool:
+        """All windows of a cell are summed at once."""
+        return True
+
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The outputs, before they are put in their place."""
         return images * prod(self.windows.output) * out_channels

@@ -29,6 +29,11 @@ class Gemm(Algorithm):
         """Nothing is refused."""
         return None
 
+    @property
+    def adjoint_is_one_product(self) -> bool:
+        """Where each window is a cell."""
+        return self.windows.is_pointwise
+
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """The unfolded windows; none where each is a single cell."""
         if self.windows.is_pointwise and self.groups == 1:
