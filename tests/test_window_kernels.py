@@ -1,4 +1,4 @@
-"""The kernels for CuPy, `windows.cu`, compiled for the CPU and run by all that would launch them.
+"""The kernels for CuPy compiled for the CPU, and run by all that would launch them.
 
 So they are tested without a GPU, where there is a C++ compiler; on one they are wherever a test
 runs on the backend `cupy`. NumPy's arrays stand in for CuPy's, and a loop for a launch's threads.
@@ -16,6 +16,7 @@ import pytest
 
 import anyconv
 import anyconv._axis_loops as axis_loops
+import anyconv._namespace._launches as launches
 import anyconv._namespace._window_kernels as window_kernels
 import anyconv._traits as traits
 from anyconv import (
@@ -35,7 +36,8 @@ from anyconv._pooling_axes import adaptive
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 
-NAMES = (
+OF_POINTS = ("from_points", "to_points")
+OF_WINDOWS = (
     "fold",
     "maxima",
     "products",
@@ -68,11 +70,14 @@ template <typename... A>
 void launch(void (*kernel)(A...), const unsigned* sizes, void** given) {
   gridDim = {sizes[0], sizes[1], 1};
   blockDim = {sizes[2], sizes[3], 1};
-  for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-    for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x)
-      for (threadIdx.y = 0; threadIdx.y < blockDim.y; ++threadIdx.y)
-        for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x)
-          call(kernel, given, std::index_sequence_for<A...>{});
+  const unsigned all = gridDim.x * gridDim.y * blockDim.x * blockDim.y;
+  for (unsigned i = 0; i < all; ++i) {
+    unsigned rest = sizes[4] ? all - 1 - i : i;
+    threadIdx.x = rest % blockDim.x, rest /= blockDim.x;
+    threadIdx.y = rest % blockDim.y, rest /= blockDim.y;
+    blockIdx.x = rest % gridDim.x, blockIdx.y = rest / gridDim.x;
+    call(kernel, given, std::index_sequence_for<A...>{});
+  }
 }
 """
 
@@ -80,15 +85,15 @@ void launch(void (*kernel)(A...), const unsigned* sizes, void** given) {
 class Compiled:
     """The kernels for some elements as CuPy gives them, from a library of their own."""
 
-    def __init__(self, library, launches):
-        self.library, self.launches = library, launches
+    def __init__(self, library, launched, backwards):
+        self.library, self.launched, self.backwards = library, launched, backwards
 
     def get_function(self, name):
         return partial(self._launch, name)
 
     def _launch(self, name, grid, block, given):
-        self.launches[name] += 1
-        sizes = (ctypes.c_uint * 4)(*(*grid, 1)[:2], *(*block, 1)[:2])
+        self.launched[name] += 1
+        sizes = (ctypes.c_uint * 5)(*(*grid, 1)[:2], *(*block, 1)[:2], self.backwards)
         arrays = [value for value in given if isinstance(value, np.ndarray)]
         assert all(array.flags.c_contiguous for array in arrays)
         pointers = [np.asarray(array.ctypes.data) for array in arrays]
@@ -103,14 +108,14 @@ def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kernels")
 
     @cache
-    def compiled(*elements):
-        stem = folder / "-".join(map(str, elements))
+    def compiled(kind, pack, is_wide, matrices):
+        stem = folder / f"kernels{len(list(folder.iterdir()))}"
         runs = (
             f'extern "C" void run_{name}(const unsigned* s, void** g) {{ launch({name}, s, g); }}'
-            for name in NAMES
+            for name in (OF_WINDOWS if matrices is None else OF_POINTS)
         )
-        text = [BEFORE, window_kernels.source(*elements), AFTER, *runs]
-        stem.with_suffix(".cpp").write_text("\n".join(text))
+        source = launches.source(kind, pack, is_wide, matrices)
+        stem.with_suffix(".cpp").write_text("\n".join([BEFORE, source, AFTER, *runs]))
         flags = ["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-o"]
         command = [COMPILER, *flags, stem.with_suffix(".so"), stem.with_suffix(".cpp")]
         subprocess.run(command, check=True)
@@ -122,32 +127,42 @@ def library(tmp_path_factory):
 @pytest.fixture
 def same(library, monkeypatch):
     """A function's result by kernels, on NumPy's arrays, found equal to that without them."""
-    launches = Counter()
+    launched = Counter()
 
     def forget():
-        window_kernels.has_window_kernels.cache_clear()
-        window_kernels._prepared.cache_clear()
+        launches.has_window_kernels.cache_clear()
+        launches._prepared.cache_clear()
         traits._traits.cache_clear()
 
-    def call(function, *arguments, **options):
-        with anyconv.options(compiled=False, workers=1):
-            wanted = function(*arguments, **options)
-            launches.clear()
-            with monkeypatch.context() as patch:
-                patch.setattr(window_kernels, "is_cupy", lambda xp: True)
-                patch.setattr(window_kernels, "_check_device", lambda arrays: None)
-                patch.setattr(window_kernels, "_address", lambda array: array.ctypes.data)
-                patch.setattr(
-                    window_kernels, "_module", lambda *which: Compiled(library(*which), launches)
-                )
-                forget()
-                found = function(*arguments, **options)
+    def by_kernels(function, arguments, options, *, backwards):
+        def module(*which):
+            return Compiled(library(*which), launched, backwards)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(launches, "is_cupy", lambda xp: True)
+            patch.setattr(launches, "_check_device", lambda arrays: None)
+            patch.setattr(launches, "_address", lambda array: array.ctypes.data)
+            patch.setattr(launches, "_module", module)
             forget()
-        assert launches
-        for mine, other in zip(as_arrays(found), as_arrays(wanted), strict=True):
-            np.testing.assert_array_equal(mine, other)
-            assert mine.dtype == other.dtype
-        return set(launches)
+            found = function(*arguments, **options)
+        forget()
+        return as_arrays(found)
+
+    def call(function, *arguments, within=0.0, **options):
+        with anyconv.options(compiled=False, workers=1):
+            wanted = as_arrays(function(*arguments, **options))
+            launched.clear()
+            for backwards in (False, True):  # threads may run in any order
+                found = by_kernels(function, arguments, options, backwards=backwards)
+                for mine, other in zip(found, wanted, strict=True):
+                    assert mine.dtype == other.dtype
+                    assert mine.shape == other.shape
+                    if within:
+                        assert np.abs(mine - other).max() <= within * np.abs(other).max()
+                    else:
+                        np.testing.assert_array_equal(mine, other)
+        assert launched
+        return set(launched)
 
     return call
 
@@ -199,6 +214,30 @@ def test_channels_apart(shape, kernel, options, dtype, same):
     assert same(conv_backward_input, dy, w, x.shape, **taps) <= {"products", "products_data"}
 
 
+TILES = [
+    pytest.param((3, 14, 13, 8), (3, 3), {"padding": 1}, id="tiles that hang over"),
+    pytest.param((2, 9, 17, 4), (3, 5), {"padding": ((1, 0), (2, 2))}, id="unequal"),
+    pytest.param((2, 40, 6), (3,), {"padding": 1}, id="one axis"),
+    pytest.param((1, 8, 9, 7, 4), (3, 3, 3), {"padding": 1}, id="three axes"),
+    pytest.param((2, 7, 7, 8), (2, 1), {}, id="an axis of one tap"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "within"), [("float32", 4e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize(("shape", "kernel", "options"), TILES)
+def test_points(shape, kernel, options, dtype, within, same):
+    rng = np.random.default_rng(8)
+    x, w = (rng.standard_normal(n).astype(dtype) for n in (shape, (*kernel, shape[-1], 5)))
+    dy = rng.standard_normal(conv_forward(x, w, **options).shape).astype(dtype)
+    options = dict(options, algorithm="winograd", within=within)
+    both = {"to_points", "from_points"}
+    assert same(conv_forward, x, w, **options) == both
+    assert same(conv_backward_weight, dy, x, w.shape, **options) == both
+    assert same(conv_backward_input, dy, w, x.shape, **options) == both
+    with anyconv.options(workspace_bytes=2**16):  # tiles of some rows at a time
+        assert same(conv_forward, x, w, **options) == both
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint8", "int64"])
 @pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
 def test_maxima(shape, kernel, options, dtype, same):
@@ -247,6 +286,7 @@ def test_channels_first_and_arrays_with_gaps(same):
 
 def test_places_of_64_bits(same, monkeypatch):
     """As in arrays of more than a thousand million elements."""
+    monkeypatch.setattr(launches, "MANY", 100)
     monkeypatch.setattr(window_kernels, "MANY", 100)
     rng = np.random.default_rng(6)
     x, w = whole(rng, (2, 9, 7, 8)), whole(rng, (3, 3, 8, 5))

@@ -9,7 +9,7 @@ from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, rows_a
 from anyconv._algorithms._fft_thin import ThinFft
 from anyconv._algorithms._gemm_compiled import CompiledGemm
 from anyconv._algorithms._gemm_direct import DirectGemm
-from anyconv._algorithms._in_kernels import KernelGemm, KernelTaps
+from anyconv._algorithms._in_kernels import KernelGemm, KernelTaps, KernelWinograd
 from anyconv._algorithms._on_cells import ByJobs, InOnePass, WritesByJobs
 from anyconv._algorithms._points_compiled import CompiledFft, CompiledWinograd
 from anyconv._algorithms._taps_compiled import CompiledTaps
@@ -67,6 +67,8 @@ def algorithm_named(
         return DirectGemm
     if name == "gemm" and CompiledGemm.suits(problem, operation, traits):
         return CompiledGemm
+    if name == "winograd" and KernelWinograd.suits(problem, operation, traits):
+        return KernelWinograd
     if name == "winograd" and CompiledWinograd.suits(problem, operation, traits):
         return CompiledWinograd
     if name == "fft" and CompiledFft.suits(problem, operation, traits):

@@ -1,4 +1,4 @@
-"""`gemm` and depthwise `taps` where windows are gone through in one launch of a GPU's kernel.
+"""`gemm`, `winograd` and depthwise `taps` by kernels that go through all windows in one launch.
 
 A launch takes longer than most of what it does, and a tap at a time memory is read and written as
 often as there are taps. Padding is left out, so that a slab is a view.
@@ -6,20 +6,27 @@ often as there are taps. Padding is left out, so that a slab is a view.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import prod
 from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
+from anyconv._algorithms._toom_cook import Matrix, matrices
 from anyconv._algorithms.gemm import Gemm
-from anyconv._costs import Cost
+from anyconv._algorithms.winograd import Winograd
+from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Pairs, Problem
 from anyconv._namespace import (
     MOST_AXES,
+    AxisLoop,
+    TileMatrices,
     fold_in_kernel,
+    from_points_in_kernel,
     products_data_in_kernel,
     products_in_kernel,
     products_weight_in_kernel,
+    to_points_in_kernel,
     unfold_in_kernel,
 )
 from anyconv._traits import Traits
@@ -148,3 +155,102 @@ class KernelTaps(InKernels, DepthwiseTaps):
     def weight_gradient(self, dy: Array, x: Array, *, xp: Namespace) -> list[Array]:
         """One block's share of the factors' gradient."""
         return [products_weight_in_kernel(x, dy, self.axes, xp=xp)]
+
+
+@dataclass(frozen=True)
+class KernelWinograd(InKernels, Winograd):
+    """`Winograd` whose maps to points and back are a launch each."""
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """A single group of real numbers. An input gradient is better one of a turned weight."""
+        if operation == "input" or problem.groups > 1 or traits.is_complex:
+            return False
+        return not cls.refusal(problem) and super().suits(problem, operation, traits)
+
+    @property
+    def reach(self) -> Shape:
+        """The input under all windows: a tile that hangs over reads nothing there."""
+        return self.windows.input
+
+    def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
+        """The points of all tiles, before the products and after them; data's are turned once."""
+        return images * prod(self.tiles.output) * self.points * (2 * in_channels + out_channels)
+
+    def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
+        """A product for each point, and all points written and read."""
+        tiles, points = images * prod(self.tiles.output), self.points
+        weights = points * in_channels * out_channels
+        efficiency = product_efficiency(rows, in_channels, out_channels)
+        cells = tiles * (2 * points + prod(self.tile)) * (in_channels + out_channels)
+        return Cost(tiles * weights / efficiency, cells + 2 * weights, 0, 4)
+
+    def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
+        """`(n, *cells, c) -> (points, n * T, c)`."""
+        return (to_points_in_kernel(x, self._data_axes, self._matrices("data"), xp=xp),)
+
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """`(*kernel, c, k) -> (points, c, k)`, all taps of each pair of channels a tile."""
+        c, k = w.shape[-2:]
+        w = xp.reshape(w, (1, *self.windows.kernel, c * k))
+        points = to_points_in_kernel(w, self._weight_axes, self._matrices("weight"), xp=xp)
+        return (xp.reshape(points, (-1, c, k)),)
+
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """The same once it is turned round: there are fewer weights to be copied than points."""
+        return self.weight(xp.matrix_transpose(w), xp=xp)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """`(points, c, k) -> (*kernel, c, k)`."""
+        count, c, k = terms[0].shape
+        points = xp.reshape(terms[0], (count, 1, c * k))
+        maps = self._matrices("weight", turned=True)
+        w = from_points_in_kernel(points, self._weight_axes, maps, xp=xp)
+        return xp.reshape(w, (*self.windows.kernel, c, k))
+
+    def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
+        """`(points, n * T, k) -> (n, *output, k)`."""
+        return from_points_in_kernel(m, self._output_axes, self._matrices("output"), xp=xp)
+
+    def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
+        """`(n, *output, k) -> (points, n * T, k)`, zeros where the last tile hangs over."""
+        maps = self._matrices("output", turned=True)
+        return to_points_in_kernel(y, self._output_axes, maps, xp=xp)
+
+    def _matrices(self, which: str, *, turned: bool = False) -> TileMatrices:
+        return _tile_matrices(self.tile, self.windows.kernel, which, turned)
+
+    @cached_property
+    def _data_axes(self) -> tuple[AxisLoop, ...]:
+        """The tiles of inputs, which overlap."""
+        starts = self.starts or (0,) * len(self.tile)
+        return _tiles(self.tiles.output, self.tiles.kernel, self.tile, starts, self.cells)
+
+    @cached_property
+    def _output_axes(self) -> tuple[AxisLoop, ...]:
+        """Those of outputs."""
+        nowhere = (0,) * len(self.tile)
+        return _tiles(self.tiles.output, self.tile, self.tile, nowhere, self.windows.output)
+
+    @cached_property
+    def _weight_axes(self) -> tuple[AxisLoop, ...]:
+        """All taps as a tile."""
+        kernel, ones = self.windows.kernel, (1,) * len(self.tile)
+        return _tiles(ones, kernel, kernel, (0,) * len(kernel), kernel)
+
+
+def _tiles(*sizes: Shape) -> tuple[AxisLoop, ...]:
+    """Tiles by their count along each axis, their sizes, steps and starts, and the cells."""
+    axes = zip(*sizes, strict=True)
+    return tuple(AxisLoop(count, n, step, 1, at, cells) for count, n, step, at, cells in axes)
+
+
+@lru_cache(maxsize=256)
+def _tile_matrices(tile: Shape, kernel: Shape, which: str, turned: bool) -> TileMatrices:
+    """One of the three matrices of each axis."""
+    axes = [getattr(matrices(m, r), which) for m, r in zip(tile, kernel, strict=True)]
+    return TileMatrices(tuple(map(_turned, axes) if turned else axes))
+
+
+def _turned(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))

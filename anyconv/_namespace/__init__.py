@@ -48,6 +48,7 @@ from anyconv._namespace._kinds import (
     library_name,
     runs_on_gpu,
 )
+from anyconv._namespace._launches import TileMatrices, has_window_kernels
 from anyconv._namespace._pieces import SUMS_AT_ONCE, inner_pieces_of
 from anyconv._namespace._places import (
     add_at,
@@ -63,6 +64,7 @@ from anyconv._namespace._places import (
     set_at,
     strided_view,
 )
+from anyconv._namespace._point_kernels import from_points_in_kernel, to_points_in_kernel
 from anyconv._namespace._pool_jobs import (
     gathered_gradient_job,
     gathering_room,
@@ -123,7 +125,6 @@ from anyconv._namespace._values import (
 from anyconv._namespace._walks import MOST_AXES, AxisLoop
 from anyconv._namespace._window_kernels import (
     fold_in_kernel,
-    has_window_kernels,
     maxima_in_kernel,
     products_data_in_kernel,
     products_in_kernel,
@@ -148,6 +149,7 @@ __all__ = [
     "PointMaps",
     "ROWS_AT_ONCE",
     "SUMS_AT_ONCE",
+    "TileMatrices",
     "accumulator",
     "add_at",
     "add_at_positions",
@@ -170,6 +172,7 @@ __all__ = [
     "dtype_of_name",
     "fold_in_kernel",
     "fold_job",
+    "from_points_in_kernel",
     "gathered_gradient_job",
     "gathering_room",
     "goes_by_four",
@@ -238,6 +241,7 @@ __all__ = [
     "sums_job",
     "tell_awake",
     "ties_gradient_in_kernel",
+    "to_points_in_kernel",
     "unfold_in_kernel",
     "unfold_job",
     "wait_awake",

@@ -1,0 +1,194 @@
+"""How kernels written for CuPy's arrays are compiled and launched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from math import prod
+from typing import Any, NamedTuple
+
+from anyconv._namespace._kinds import is_cupy
+from anyconv._namespace._places import in_order
+from anyconv._namespace._walks import MOST_AXES, AxisLoop
+from anyconv._typing import Array, DType, Namespace, Shape
+
+# The types of elements and of their sums, by a dtype's letter. Complex numbers are two channels.
+_TYPES = {
+    "e": ("__half", "float"),
+    "f": ("float", "float"),
+    "d": ("double", "double"),
+    "F": ("float", "float"),
+    "D": ("double", "double"),
+    "b": ("signed char", "int"),
+    "h": ("short", "int"),
+    "i": ("int", "int"),
+    "l": ("long", "long"),
+    "q": ("long long", "long long"),
+    "B": ("unsigned char", "unsigned int"),
+    "H": ("unsigned short", "unsigned int"),
+    "I": ("unsigned int", "unsigned int"),
+    "L": ("unsigned long", "unsigned long"),
+    "Q": ("unsigned long long", "unsigned long long"),
+}
+THREADS = 256
+# The most blocks that a grid has along its second axis.
+MOST_BLOCKS = 2**16 - 1
+# The bytes that a thread takes at once, and the elements whose places need more than 32 bits, with
+# some to spare.
+AT_ONCE, MANY = 16, 2**30
+
+Axes = tuple[AxisLoop, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TileMatrices:
+    """The matrix of each axis that is applied to a tile; kept, and known by its identity."""
+
+    axes: tuple[tuple[tuple[float, ...], ...], ...]
+
+
+@lru_cache
+def has_window_kernels(xp: Namespace, dtype: DType) -> bool:
+    """Whether windows of such arrays are gone through in kernels."""
+    if not is_cupy(xp):
+        return False
+    import numpy
+
+    return numpy.dtype(dtype).char in _TYPES
+
+
+def outputs_of(axes: Axes) -> list[int]:
+    """The windows along each axis."""
+    return [axis.outputs for axis in axes]
+
+
+def launch(
+    name: str,
+    axes: Axes,
+    images: int,
+    result: Array,
+    *given: Array,
+    matrices: TileMatrices | None = None,
+    xp: Namespace,
+) -> Array:
+    """A kernel's result, from arrays that need not lie without gaps, over windows of some images.
+
+    Kernels of points are compiled for the `matrices` that they apply.
+    """
+    if not result.size:
+        return result
+    arrays = (result, *(a if a.flags.c_contiguous else in_order(a, xp=xp) for a in given))
+    _check_device(arrays)
+    is_aligned = not any(_address(array) % AT_ONCE for array in arrays)
+    is_wide = any(array.size >= MANY for array in arrays)
+    kind = given[0].dtype.char
+    run = _prepared(name, axes, images, result.shape, kind, is_aligned, is_wide, matrices)
+    run.kernel(run.grid, run.block, (*arrays, *run.arguments))
+    return result
+
+
+def _address(array: Array) -> int:
+    return array.data.ptr  # type: ignore[no-any-return]
+
+
+def _check_device(arrays: Sequence[Array]) -> None:
+    """Refuse arrays that are not where kernels run, and where the first has just been made."""
+    current, *others = (array.data.device_id for array in arrays)
+    if any(other != current for other in others):
+        raise ValueError(
+            f"CuPy computes on the current device, {current}, and the arrays are on {others[0]}: "
+            "call this within `with x.device:`"
+        )
+
+
+class _Run(NamedTuple):
+    """A kernel, how many threads it has, and what it is given beside arrays."""
+
+    kernel: Any
+    grid: Shape
+    block: Shape
+    arguments: tuple[Any, ...]
+
+
+@lru_cache(maxsize=1024)
+def _prepared(
+    name: str,
+    axes: Axes,
+    images: int,
+    shape: Shape,
+    kind: str,
+    is_aligned: bool,
+    is_wide: bool,
+    matrices: TileMatrices | None,
+) -> _Run:
+    """How a kernel runs for a result of such a shape, from elements of one kind."""
+    import numpy
+
+    parts = 2 if kind in "FD" else 1
+    channels, item_bytes = shape[-1] * parts, numpy.dtype(kind).itemsize // parts
+    pack = 4 if is_aligned and matrices is None else 1
+    while channels % pack or pack * item_bytes > AT_ONCE:
+        pack //= 2
+    packs, windows = channels // pack, images * prod(outputs_of(axes))
+    threads = prod(shape[:-1]) * packs
+    grid: Shape = (-(-threads // THREADS),)
+    block: Shape = (THREADS,)
+    numbers = [packs, threads]
+    if name == "unfold":
+        length = packs * shape[-2]
+        across = min(2 ** (length - 1).bit_length(), THREADS)
+        block = (across, THREADS // across)
+        grid = (-(-length // across), min(-(-windows // block[1]), MOST_BLOCKS))
+        numbers = [packs, windows]
+    elif name == "products_weight":
+        numbers = [packs, windows, shape[0]]
+    elif matrices is not None:
+        grid = (-(-windows * packs // THREADS),)
+        numbers = [packs, windows]
+    integer = numpy.int64 if is_wide else numpy.int32
+    kernel = _module(kind, pack, is_wide, matrices).get_function(name)
+    return _Run(kernel, grid, block, (_walk(axes), *map(integer, numbers)))
+
+
+def _walk(axes: Axes) -> Any:
+    """The axes as the kernels are given them, by value; those missing have one window of a cell."""
+    import numpy
+
+    missing = [AxisLoop(1, 1, 1, 1, 0, 1)] * (MOST_AXES - len(axes))
+    table = numpy.zeros((), dtype=[("axes", numpy.int64, (MOST_AXES, len(AxisLoop._fields)))])
+    table["axes"] = [*missing, *axes]
+    return table[()]
+
+
+@lru_cache(maxsize=256)
+def _module(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None) -> Any:
+    """All kernels for such elements, compiled when the first is launched, and kept on disk."""
+    import cupy
+
+    return cupy.RawModule(code=source(kind, pack, is_wide, matrices))
+
+
+def source(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None = None) -> str:
+    """The text of kernels: for a dtype's letter, the channels of a thread, wide places, matrices.
+
+    Those of points where there are matrices, else those of windows.
+    """
+    element, total = _TYPES[kind]
+    head = [
+        "#include <cuda_fp16.h>" if element == "__half" else "",
+        f"typedef {element} T;",
+        f"typedef {total} Sum;",
+        f"typedef {'long long' if is_wide else 'int'} Int;",
+        f"#define PACK {pack}",
+    ]
+    if matrices is not None:
+        missing = [((1.0,),)] * (MOST_AXES - len(matrices.axes))
+        for axis, matrix in enumerate([*missing, *matrices.axes]):
+            rows = ", ".join("{" + ", ".join(map(repr, row)) + "}" for row in matrix)
+            head.append(f"#define TO_{axis} {len(matrix)}")
+            head.append(f"#define FROM_{axis} {len(matrix[0])}")
+            sizes = f"[TO_{axis}][FROM_{axis}]"
+            head.append(f"__device__ const Sum MATRIX_{axis}{sizes} = {{{rows}}};")
+    folder = files("anyconv._namespace")
+    names = "walk.cu", "windows.cu" if matrices is None else "points.cu"
+    return "\n".join([*head, *(folder.joinpath(name).read_text("utf-8") for name in names)])
