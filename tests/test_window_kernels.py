@@ -218,7 +218,7 @@ TILES = [
     pytest.param((3, 14, 13, 8), (3, 3), {"padding": 1}, id="tiles that hang over"),
     pytest.param((2, 9, 17, 4), (3, 5), {"padding": ((1, 0), (2, 2))}, id="unequal"),
     pytest.param((2, 40, 6), (3,), {"padding": 1}, id="one axis"),
-    pytest.param((1, 8, 9, 7, 4), (3, 3, 3), {"padding": 1}, id="three axes"),
+    pytest.param((2, 9, 8, 7, 4), (3, 3, 3), {"padding": 1}, id="three axes"),
     pytest.param((2, 7, 7, 8), (2, 1), {}, id="an axis of one tap"),
 ]
 
