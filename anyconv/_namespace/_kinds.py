@@ -21,7 +21,10 @@ _KINDS = (("numpy", "ndarray"), ("cupy", "ndarray"), ("torch", "Tensor"))
 def device(x: Array) -> Device:
     """The device of an array, None while JAX traces."""
     kind: Any = type(x)
-    return x.device if library_of(kind) in {"cupy", "torch"} else array_api_compat.device(x)
+    library = library_of(kind)
+    if library is None:
+        return array_api_compat.device(x)
+    return "cpu" if library == "numpy" else x.device
 
 
 @lru_cache

@@ -25,7 +25,12 @@ def strided_view(
         strides = x.stride()
         steps = [strides[axis] * step for axis, step in axes]
         return x.as_strided(shape, steps, x.storage_offset())
-    steps = [x.strides[axis] * step for axis, step in axes]
+    strides = x.strides
+    steps = [strides[axis] * step for axis, step in axes]
+    if is_numpy(xp) and x.flags.c_contiguous:  # in a fifth of the time
+        import numpy
+
+        return numpy.ndarray(shape, x.dtype, x, strides=steps)
     return _as_strided(xp)(x, shape, steps)
 
 
