@@ -206,7 +206,8 @@ class Plan:
 
     @property
     def _loops(self) -> str:
-        return ", in compiled loops" if self.leaves[0].template.is_compiled else ""
+        what = "kernels" if self.traits.runs == "gpu" else "loops"
+        return f", in compiled {what}" if self.leaves[0].template.is_compiled else ""
 
     def __str__(self) -> str:
         """A small table."""
