@@ -31,8 +31,8 @@ _TYPES = {
     "Q": ("unsigned long long", "unsigned long long"),
 }
 THREADS = 256
-# The most blocks that a grid has along its second axis.
-MOST_BLOCKS = 2**16 - 1
+# The blocks that all of a GPU has enough to do with, and the most along a grid's second axis.
+FEWEST_BLOCKS, MOST_BLOCKS = 2**10, 2**16 - 1
 # The bytes that a thread takes at once, and the elements whose places need more than 32 bits, with
 # some to spare.
 AT_ONCE, MANY = 16, 2**30
@@ -136,9 +136,10 @@ def _prepared(
     numbers = [packs, threads]
     if name == "unfold":
         length = packs * shape[-2]
-        across = min(2 ** (length - 1).bit_length(), THREADS)
+        across = -(-length // -(-length // THREADS))
         block = (across, THREADS // across)
-        grid = (-(-length // across), min(-(-windows // block[1]), MOST_BLOCKS))
+        blocks = -(-windows // block[1])  # each of a few windows, where there are many
+        grid = (-(-length // across), min(blocks, max(blocks // 4, FEWEST_BLOCKS), MOST_BLOCKS))
         numbers = [packs, windows]
     elif name == "products_weight":
         numbers = [packs, windows, shape[0]]

@@ -25,7 +25,6 @@ __device__ void apply(const Sum* tile, Sum* result) {
 // points[p, row, c] = the matrices applied to the cells under a window, x[n, cell, c]: a row each.
 extern "C" __global__ void to_points(T* points, const T* __restrict__ x, Walk walk, Int channels,
                                      Int windows) {
-  const Axis &a = walk.axes[0], &b = walk.axes[1], &c = walk.axes[2];
   const Int number = thread_number();
   if (number >= windows * channels) return;
   const Place window = window_of(number, channels, walk);
@@ -37,14 +36,9 @@ extern "C" __global__ void to_points(T* points, const T* __restrict__ x, Walk wa
     for (int j = 0; j < FROM_1; ++j)
 #pragma unroll
       for (int k = 0; k < FROM_2; ++k) {
-        const Int cx = window.at[0] * (Int)a.stride + (Int)a.start + i;
-        const Int cy = window.at[1] * (Int)b.stride + (Int)b.start + j;
-        const Int cz = window.at[2] * (Int)c.stride + (Int)c.start + k;
-        const bool is_cell = cx >= 0 && cx < (Int)a.cells && cy >= 0 && cy < (Int)b.cells &&
-                             cz >= 0 && cz < (Int)c.cells;
-        const Int cell = first + (cx * (Int)b.cells + cy) * (Int)c.cells + cz;
+        const Int cell = cell_under(walk, window, i, j, k);
         tile[(i * FROM_1 + j) * FROM_2 + k] =
-            is_cell ? (Sum)x[cell * channels + window.pack] : (Sum)0;
+            cell < 0 ? (Sum)0 : (Sum)x[(first + cell) * channels + window.pack];
       }
   apply(tile, result);
 #pragma unroll
@@ -56,7 +50,6 @@ extern "C" __global__ void to_points(T* points, const T* __restrict__ x, Walk wa
 // x[n, cell, c] = the matrices applied to the points of a row; windows lie side by side.
 extern "C" __global__ void from_points(T* x, const T* __restrict__ points, Walk walk, Int channels,
                                        Int windows) {
-  const Axis &a = walk.axes[0], &b = walk.axes[1], &c = walk.axes[2];
   const Int number = thread_number();
   if (number >= windows * channels) return;
   const Place window = window_of(number, channels, walk);
@@ -73,11 +66,8 @@ extern "C" __global__ void from_points(T* x, const T* __restrict__ points, Walk 
     for (int j = 0; j < TO_1; ++j)
 #pragma unroll
       for (int k = 0; k < TO_2; ++k) {
-        const Int cx = window.at[0] * (Int)a.stride + (Int)a.start + i;
-        const Int cy = window.at[1] * (Int)b.stride + (Int)b.start + j;
-        const Int cz = window.at[2] * (Int)c.stride + (Int)c.start + k;
-        if (cx >= (Int)a.cells || cy >= (Int)b.cells || cz >= (Int)c.cells) continue;
-        const Int cell = first + (cx * (Int)b.cells + cy) * (Int)c.cells + cz;
-        x[cell * channels + window.pack] = (T)tile[(i * TO_1 + j) * TO_2 + k];
+        const Int cell = cell_under(walk, window, i, j, k);
+        if (cell < 0) continue;
+        x[(first + cell) * channels + window.pack] = (T)tile[(i * TO_1 + j) * TO_2 + k];
       }
 }

@@ -58,6 +58,23 @@ __device__ void for_each_tap(const Walk& walk, const Place& window, Visit visit)
   }
 }
 
+// The number in its plane of the cell under one tap of a window, or -1.
+__device__ Int cell_under(const Walk& walk, const Place& window, Int i, Int j, Int k) {
+  const Axis &a = walk.axes[0], &b = walk.axes[1], &c = walk.axes[2];
+  const Int x = window.at[0] * (Int)a.stride + (Int)a.start + i * (Int)a.dilation;
+  const Int y = window.at[1] * (Int)b.stride + (Int)b.start + j * (Int)b.dilation;
+  const Int z = window.at[2] * (Int)c.stride + (Int)c.start + k * (Int)c.dilation;
+  const bool is_cell = x >= 0 && x < (Int)a.cells && y >= 0 && y < (Int)b.cells && z >= 0 &&
+                       z < (Int)c.cells;
+  return is_cell ? (x * (Int)b.cells + y) * (Int)c.cells + z : -1;
+}
+
+__device__ Int cell_under(const Walk& walk, const Place& window, Int tap) {
+  const Int rest = tap / (Int)walk.axes[2].taps, i = rest / (Int)walk.axes[1].taps;
+  const Int j = rest - i * (Int)walk.axes[1].taps, k = tap - rest * (Int)walk.axes[2].taps;
+  return cell_under(walk, window, i, j, k);
+}
+
 // The window along one axis that has tap k on a cell; negative where there is none.
 __device__ Int window_under(const Axis& axis, Int cell, Int k) {
   const Int ahead = cell - (Int)axis.start - k * (Int)axis.dilation;

@@ -9,35 +9,24 @@ __device__ void store(Pack* to, const Sum* sums) {
   *to = pack;
 }
 
-// u[n, o, t, c] = x[n, cell, c]. A thread keeps its tap and channels and goes from window to window.
-extern "C" __global__ void unfold(Pack* u, const Pack* __restrict__ x, Walk walk, Int packs, Int windows) {
-  const Axis &a = walk.axes[0], &b = walk.axes[1], &c = walk.axes[2];
+// u[n, o, t, c] = x[n, cell, c]. A thread keeps its tap and channels and takes window after window.
+extern "C" __global__ void unfold(Pack* u, const Pack* __restrict__ x, Walk walk, Int packs,
+                                  Int windows) {
   const Int length = taps_of(walk) * packs;
   const Int column = (Int)blockIdx.x * blockDim.x + threadIdx.x;
   if (column >= length) return;
-  Int tap = column / packs;
-  const Int pack = column - tap * packs;
-  Int rest = tap / (Int)c.taps;
-  const Int k = tap - rest * (Int)c.taps;
-  const Int i = rest / (Int)b.taps, j = rest - i * (Int)b.taps;
+  const Int tap = column / packs, pack = column - tap * packs;
   const Int step = (Int)gridDim.y * blockDim.y;
   for (Int row = (Int)blockIdx.y * blockDim.y + threadIdx.y; row < windows; row += step) {
     const Place window = window_of(row, 1, walk);
-    const Int cx = window.at[0] * (Int)a.stride + (Int)a.start + i * (Int)a.dilation;
-    const Int cy = window.at[1] * (Int)b.stride + (Int)b.start + j * (Int)b.dilation;
-    const Int cz = window.at[2] * (Int)c.stride + (Int)c.start + k * (Int)c.dilation;
-    Pack pack_of_cell = {};
-    if (cx >= 0 && cx < (Int)a.cells && cy >= 0 && cy < (Int)b.cells && cz >= 0 &&
-        cz < (Int)c.cells) {
-      const Int plane = window.image * (Int)a.cells + cx;
-      pack_of_cell = x[((plane * (Int)b.cells + cy) * (Int)c.cells + cz) * packs + pack];
-    }
-    u[row * length + column] = pack_of_cell;
+    const Int cell = cell_under(walk, window, tap), first = window.image * cells_of(walk);
+    u[row * length + column] = cell < 0 ? Pack{} : x[(first + cell) * packs + pack];
   }
 }
 
 // x[n, cell, c] = sum of u[n, o, t, c] over all taps t of windows o on the cell.
-extern "C" __global__ void fold(Pack* x, const Pack* __restrict__ u, Walk walk, Int packs, Int count) {
+extern "C" __global__ void fold(Pack* x, const Pack* __restrict__ u, Walk walk, Int packs,
+                                Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place cell = cell_of(number, packs, walk);
@@ -51,8 +40,8 @@ extern "C" __global__ void fold(Pack* x, const Pack* __restrict__ u, Walk walk, 
 }
 
 // y[n, o, c] = sum of x[n, cell, c] w[t, c].
-extern "C" __global__ void products(Pack* y, const Pack* __restrict__ x, const Pack* __restrict__ w, Walk walk, Int packs,
-                                    Int count) {
+extern "C" __global__ void products(Pack* y, const Pack* __restrict__ x, const Pack* __restrict__ w,
+                                    Walk walk, Int packs, Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place window = window_of(number, packs, walk);
@@ -67,8 +56,9 @@ extern "C" __global__ void products(Pack* y, const Pack* __restrict__ x, const P
 }
 
 // dx[n, cell, c] = sum of dy[n, o, c] w[t, c], the adjoint in x.
-extern "C" __global__ void products_data(Pack* dx, const Pack* __restrict__ dy, const Pack* __restrict__ w, Walk walk,
-                                         Int packs, Int count) {
+extern "C" __global__ void products_data(Pack* dx, const Pack* __restrict__ dy,
+                                         const Pack* __restrict__ w, Walk walk, Int packs,
+                                         Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place cell = cell_of(number, packs, walk);
@@ -82,30 +72,22 @@ extern "C" __global__ void products_data(Pack* dx, const Pack* __restrict__ dy, 
   store(dx + number, sums);
 }
 
-// dw[share, t, c] = sum of x[n, cell, c] dy[n, o, c] over the windows of one share, the adjoint in w.
-extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x, const Pack* __restrict__ dy, Walk walk,
-                                           Int packs, Int windows, Int shares) {
-  const Axis &a = walk.axes[0], &b = walk.axes[1], &c = walk.axes[2];
+// dw[share, t, c] = sum of x[n, cell, c] dy[n, o, c] over the windows of a share, the adjoint in w.
+extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x,
+                                           const Pack* __restrict__ dy, Walk walk, Int packs,
+                                           Int windows, Int shares) {
   const Int number = thread_number(), taps = taps_of(walk);
   if (number >= shares * taps * packs) return;
-  Int rest = number / packs;
-  const Int pack = number - rest * packs, share = rest / taps, tap = rest - share * taps;
-  rest = tap / (Int)c.taps;
-  const Int k = tap - rest * (Int)c.taps;
-  const Int i = rest / (Int)b.taps, j = rest - i * (Int)b.taps;
+  const Int rest = number / packs, pack = number - rest * packs;
+  const Int share = rest / taps, tap = rest - share * taps;
   const Int length = (windows + shares - 1) / shares;
   const Int stop = (share + 1) * length < windows ? (share + 1) * length : windows;
   Sum sums[PACK] = {};
   for (Int row = share * length; row < stop; ++row) {
     const Place window = window_of(row, 1, walk);
-    const Int cx = window.at[0] * (Int)a.stride + (Int)a.start + i * (Int)a.dilation;
-    const Int cy = window.at[1] * (Int)b.stride + (Int)b.start + j * (Int)b.dilation;
-    const Int cz = window.at[2] * (Int)c.stride + (Int)c.start + k * (Int)c.dilation;
-    if (cx < 0 || cx >= (Int)a.cells || cy < 0 || cy >= (Int)b.cells || cz < 0 ||
-        cz >= (Int)c.cells)
-      continue;
-    const Int plane = window.image * (Int)a.cells + cx;
-    const Pack part = x[((plane * (Int)b.cells + cy) * (Int)c.cells + cz) * packs + pack];
+    const Int cell = cell_under(walk, window, tap);
+    if (cell < 0) continue;
+    const Pack part = x[(window.image * cells_of(walk) + cell) * packs + pack];
     const Pack factors = dy[row * packs + pack];
     for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v] * (Sum)factors.of[v];
   }
@@ -113,7 +95,8 @@ extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x, 
 }
 
 // y[n, o, c] = sum of x[n, cell, c].
-extern "C" __global__ void sums(Pack* y, const Pack* __restrict__ x, Walk walk, Int packs, Int count) {
+extern "C" __global__ void sums(Pack* y, const Pack* __restrict__ x, Walk walk, Int packs,
+                                Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place window = window_of(number, packs, walk);
@@ -145,7 +128,8 @@ extern "C" __global__ void sums_adjoint(Pack* dx, const Pack* __restrict__ dy, W
 __device__ bool beats(T value, T best) { return best == best && (value > best || value != value); }
 
 // y[n, o, c] = the maximum of x[n, cell, c]; every window sees a cell.
-extern "C" __global__ void maxima(Pack* y, const Pack* __restrict__ x, Walk walk, Int packs, Int count) {
+extern "C" __global__ void maxima(Pack* y, const Pack* __restrict__ x, Walk walk, Int packs,
+                                  Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place window = window_of(number, packs, walk);
@@ -163,7 +147,8 @@ extern "C" __global__ void maxima(Pack* y, const Pack* __restrict__ x, Walk walk
 }
 
 // The number in its plane of the cell that has the first maximum of each window.
-extern "C" __global__ void winners(Places* places, const Pack* __restrict__ x, Walk walk, Int packs, Int count) {
+extern "C" __global__ void winners(Places* places, const Pack* __restrict__ x, Walk walk, Int packs,
+                                   Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place window = window_of(number, packs, walk);
@@ -184,8 +169,9 @@ extern "C" __global__ void winners(Places* places, const Pack* __restrict__ x, W
 }
 
 // dx[n, cell, c] = sum of dy[n, o, c] over the windows that the cell has won.
-extern "C" __global__ void winners_gradient(Pack* dx, const Pack* __restrict__ dy, const Places* __restrict__ places,
-                                            Walk walk, Int packs, Int count) {
+extern "C" __global__ void winners_gradient(Pack* dx, const Pack* __restrict__ dy,
+                                            const Places* __restrict__ places, Walk walk, Int packs,
+                                            Int count) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place cell = cell_of(number, packs, walk);
@@ -202,7 +188,8 @@ extern "C" __global__ void winners_gradient(Pack* dx, const Pack* __restrict__ d
 }
 
 // The same over the windows of which the cell equals the maximum `best`.
-extern "C" __global__ void ties_gradient(Pack* dx, const Pack* __restrict__ dy, const Pack* __restrict__ x, const Pack* __restrict__ best,
+extern "C" __global__ void ties_gradient(Pack* dx, const Pack* __restrict__ dy,
+                                         const Pack* __restrict__ x, const Pack* __restrict__ best,
                                          Walk walk, Int packs, Int count) {
   const Int number = thread_number();
   if (number >= count) return;
