@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections import Counter
 from functools import cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -313,6 +314,13 @@ def test_large_windows_are_reduced_axis_by_axis(monkeypatch):
     assert axis_loops.loops_in_kernels(few, np.float32, xp=np) is not None
     assert axis_loops.loops_in_kernels(many, np.float32, xp=np) is None
     assert axis_loops.loops_in_kernels(uneven, np.float32, xp=np) is None
+
+
+def test_arrays_on_another_device_are_refused():
+    here, there = (SimpleNamespace(data=SimpleNamespace(device_id=number)) for number in (0, 1))
+    launches._check_device([here, here])
+    with pytest.raises(ValueError, match=r"current device, 0, and the arrays are on 1: call this"):
+        launches._check_device([here, here, there])
 
 
 def test_the_plan_for_a_gpu():

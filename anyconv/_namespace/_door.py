@@ -11,11 +11,8 @@ from anyconv._typing import Array, DType, Namespace
 
 def common_namespace(**arrays: Array) -> Namespace:
     """The namespace that all arrays share, once their kind, dtype and device are found equal."""
+    xp = array_namespace(**arrays)
     first = next(iter(arrays.values()))
-    kind = type(first)
-    xp = _namespace_of_kind(kind)  # type: ignore[arg-type]
-    if xp is None or any(type(array) is not kind for array in arrays.values()):
-        xp = array_namespace(**arrays)
     if any(array.dtype != first.dtype for array in arrays.values()):
         raise TypeError(_unlike("dtype", {name: x.dtype for name, x in arrays.items()}))
     if not is_numpy(xp):
@@ -32,6 +29,10 @@ def check_devices(**arrays: Array) -> None:
 
 def array_namespace(**arrays: Array) -> Namespace:
     """The namespace that all arrays share, whatever their dtypes and devices."""
+    kind, *others = map(type, arrays.values())
+    known: Namespace | None = _namespace_of_kind(kind)
+    if known is not None and all(other is kind for other in others):
+        return known
     for name, array in arrays.items():
         if not array_api_compat.is_array_api_obj(array):
             raise TypeError(

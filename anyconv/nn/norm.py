@@ -17,7 +17,7 @@ from math import prod
 import numpy as np
 
 from anyconv._checks import integer
-from anyconv._namespace import array_namespace
+from anyconv._namespace import array_namespace, is_numpy
 from anyconv._typing import Array
 
 from .layer import Layer
@@ -132,20 +132,25 @@ class BatchNorm(Layer):
 
         NumPy takes several times as long for rows as short as the channels alone.
         """
-        if self.axis != -1 or x.ndim < 3:
+        xp = array_namespace(x=x)
+        if self.axis != -1 or x.ndim < 3 or not is_numpy(xp):
             return x
-        return array_namespace(x=x).reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+        return xp.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
 
     def _sum(self, x: Array) -> Array:
         """Sum over all but the channels: (..., w*C) -> (C,)."""
         xp = array_namespace(x=x)
         axis = self.axis % x.ndim
         total = xp.sum(x, axis=tuple(i for i in range(x.ndim) if i != axis))
-        return xp.sum(xp.reshape(total, (-1, self.parameters["gain"].shape[0])), axis=0)
+        channels = self.parameters["gain"].shape[0]
+        if total.shape[0] == channels:
+            return total
+        return xp.sum(xp.reshape(total, (-1, channels)), axis=0)
 
     def _wide(self, values: Array, x: Array) -> Array:
         """Repeat and shape one value a channel so that it broadcasts against x."""
         xp = array_namespace(x=x)
         axis = self.axis % x.ndim
-        repeated = xp.tile(values, (x.shape[axis] // values.shape[0],))
-        return xp.reshape(repeated, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+        repeats = x.shape[axis] // values.shape[0]
+        values = xp.tile(values, (repeats,)) if repeats > 1 else values
+        return xp.reshape(values, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
