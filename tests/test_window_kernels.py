@@ -319,7 +319,7 @@ def test_large_windows_are_reduced_axis_by_axis(monkeypatch):
 def test_arrays_on_another_device_are_refused():
     here, there = (SimpleNamespace(data=SimpleNamespace(device_id=number)) for number in (0, 1))
     launches._check_device([here, here])
-    with pytest.raises(ValueError, match=r"current device, 0, and the arrays are on 1: call this"):
+    with pytest.raises(ValueError, match=r"current device, 0, and an array is on 1: call this"):
         launches._check_device([here, here, there])
 
 

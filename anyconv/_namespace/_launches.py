@@ -94,11 +94,12 @@ def _address(array: Array) -> int:
 def _check_device(arrays: Sequence[Array]) -> None:
     """Refuse arrays that are not where kernels run, and where the first has just been made."""
     current, *others = (array.data.device_id for array in arrays)
-    if any(other != current for other in others):
-        raise ValueError(
-            f"CuPy computes on the current device, {current}, and the arrays are on {others[0]}: "
-            "call this within `with x.device:`"
-        )
+    for other in others:
+        if other != current:
+            raise ValueError(
+                f"CuPy computes on the current device, {current}, and an array is on {other}: "
+                "call this within `with x.device:`"
+            )
 
 
 class _Run(NamedTuple):
