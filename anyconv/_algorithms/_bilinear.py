@@ -60,6 +60,11 @@ class Algorithm(ABC):
     copies_turned: ClassVar[bool] = False
 
     @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Whether one map of a problem, on such arrays, is done this way if by none better."""
+        return True
+
+    @classmethod
     @abstractmethod
     def refusal(cls, problem: Problem) -> str | None:
         """Why this algorithm cannot do a problem, or None."""

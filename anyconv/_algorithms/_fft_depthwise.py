@@ -13,14 +13,14 @@ from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import LANES, multiply
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace
+from anyconv._typing import Array, Namespace, Operation
 
 
 class DepthwiseFft(PointFft):
     """Each frequency of a channel has a factor of its own."""
 
     @classmethod
-    def suits(cls, problem: Problem, traits: Traits) -> bool:
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
         """Whether loops are compiled, and each of channels enough for them has one output."""
         groups, channels = problem.groups, (problem.in_channels, problem.out_channels)
         return traits.compiles and channels == (groups, groups) and groups >= LANES

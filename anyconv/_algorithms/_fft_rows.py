@@ -16,7 +16,12 @@ from typing import ClassVar, Self
 
 from anyconv._algorithms._bilinear import OWN_CACHE, conjugate
 from anyconv._algorithms._fft_axes import Cells
-from anyconv._algorithms._fft_sizes import Kind, cheapest_rows, joined_windows
+from anyconv._algorithms._fft_sizes import (
+    Kind,
+    cheapest_rows,
+    joined_windows,
+    rows_are_cheaper,
+)
 from anyconv._algorithms.fft import Spectral
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
@@ -29,7 +34,7 @@ from anyconv._namespace import (
     set_at,
 )
 from anyconv._traits import Traits
-from anyconv._typing import Array, Index, Namespace, Shape
+from anyconv._typing import Array, Index, Namespace, Operation, Shape
 from anyconv._windows import fold, unfold
 
 # What a step of a transform takes along another axis than the last, of complex and of real arrays.
@@ -42,6 +47,11 @@ class RowFft(Spectral):
 
     lies_channels_first: ClassVar[bool] = True
     neighbours: int
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Where that is cheaper. Rows fold back in many small calls, for which workers contend."""
+        return operation != "input" and rows_are_cheaper(problem, operation, traits)
 
     @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:

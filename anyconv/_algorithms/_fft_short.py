@@ -10,11 +10,19 @@ from math import prod, sqrt
 from anyconv._algorithms._fft_axes import Cells
 from anyconv._algorithms._fft_points import PointFft
 from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
-from anyconv._typing import Array, Namespace
+from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short
+from anyconv._geometry import Problem
+from anyconv._traits import Traits
+from anyconv._typing import Array, Namespace, Operation
 
 
 class ShortFft(PointFft):
     """All transforms are products."""
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Where the tiles that cost the least are short."""
+        return is_short(cheapest_tile(problem, Kind.of(traits)).sizes)
 
     @property
     def is_compiled(self) -> bool:

@@ -35,6 +35,11 @@ class ThinFft(LongFft):
     most_points: int | None = None
 
     @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """A single input or output channel in each group."""
+        return problem.is_thin
+
+    @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:
         """Few lanes at a time where a cache is to be kept, all of them on a GPU or traced."""
         made = super().create(problem, box, traits)

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
+from anyconv._algorithms._taps_fused import has_one_output_each
 from anyconv._algorithms._toom_cook import Matrix, matrices
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.winograd import Winograd
@@ -103,7 +104,7 @@ class KernelTaps(InKernels, DepthwiseTaps):
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
         """As many output channels as groups, of real numbers."""
-        if problem.groups != problem.out_channels or traits.is_complex:
+        if not has_one_output_each(problem) or traits.is_complex:
             return False
         return super().suits(problem, operation, traits)
 

@@ -10,7 +10,7 @@ from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._on_cells import ByJobs
-from anyconv._algorithms._taps_fused import FusedTaps
+from anyconv._algorithms._taps_fused import FusedTaps, has_one_output_each
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import (
@@ -29,7 +29,7 @@ from anyconv._namespace import (
     slides,
 )
 from anyconv._traits import Traits
-from anyconv._typing import Array, Namespace, Shape
+from anyconv._typing import Array, Namespace, Operation, Shape
 
 # The channels of a pass along a row, of which several cost as much as a run of copies each.
 LANES_OF_ONE = 16
@@ -43,6 +43,12 @@ class CompiledTaps(ByJobs, FusedTaps):
     worth_a_worker: ClassVar[int] = 2**20
     # Whether windows slide along rows, a vector of channels at a time.
     is_sliding: bool = False
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """As many output channels as groups, of real numbers."""
+        is_one_pass = has_one_output_each(problem) and traits.adds_products
+        return is_one_pass and super().suits(problem, operation, traits)
 
     @classmethod
     def create(cls, problem: Problem, box: Shape, traits: Traits) -> Self:

@@ -13,7 +13,8 @@ from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm, conjugate
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import add_at, device, has_out
-from anyconv._typing import Array, Namespace
+from anyconv._traits import Traits
+from anyconv._typing import Array, Namespace, Operation
 
 # No more factors than this are made by repeating them.
 MOST_REPEATED = 2**17
@@ -26,6 +27,11 @@ class DepthwiseTaps(Algorithm):
     writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "slices"
     # What a product that is added to a sum takes, as elements that are read or written.
     product_elements: ClassVar[float] = 2.5
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """Channels that are convolved apart."""
+        return problem.is_depthwise
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:

@@ -12,8 +12,15 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
+from anyconv._geometry import Problem
 from anyconv._namespace import device, strided_view, sum_of_products
-from anyconv._typing import Array, Namespace
+from anyconv._traits import Traits
+from anyconv._typing import Array, Namespace, Operation
+
+
+def has_one_output_each(problem: Problem) -> bool:
+    """Whether each channel is convolved apart, to a single one."""
+    return problem.is_depthwise and problem.groups == problem.out_channels
 
 
 class FusedTaps(DepthwiseTaps):
@@ -21,6 +28,14 @@ class FusedTaps(DepthwiseTaps):
 
     is_one_product: ClassVar[bool] = True
     product_elements: ClassVar[float] = 1.5
+
+    @classmethod
+    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
+        """As many output channels as groups, and several.
+
+        Of a single channel, taps lie as close as outputs: a library may go along the few of them.
+        """
+        return problem.groups > 1 and has_one_output_each(problem) and traits.adds_products
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """The factors of a row, `(*kernel, 1, g) -> (*kernel, row * g)`."""
