@@ -167,7 +167,7 @@ def _module(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None) 
     """All kernels for such elements, compiled when the first is launched, and kept on disk."""
     import cupy
 
-    return cupy.RawModule(code=source(kind, pack, is_wide, matrices))
+    return cupy.RawModule(code=source(kind, pack, is_wide, matrices), options=("-std=c++17",))
 
 
 def source(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None = None) -> str:

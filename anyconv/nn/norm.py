@@ -91,15 +91,20 @@ class BatchNorm(Layer):
             if m < 2:
                 raise ValueError(f"`x` must hold two elements a channel to train on, got {m}")
             mean = self._sum(rows) / m
-            centred = rows - self._wide(mean, rows)
-            variance = self._sum(centred * centred) / m
+            y = rows - self._wide(mean, rows)
+            variance = self._sum(y * y) / m
             self._update(mean, variance * (m / (m - 1)))
         else:
             mean, variance = self.state["running_mean"], self.state["running_variance"]
         s = 1.0 / xp.sqrt(variance + self.epsilon)
         self._memory = rows, mean, s, training
         scale = gain * s
-        y = rows * self._wide(scale, rows) + self._wide(b - mean * scale, rows)
+        if training:
+            y *= self._wide(scale, rows)  # in place where arrays may be written to
+            y += self._wide(b, rows)
+        else:
+            y = rows * self._wide(scale, rows)
+            y += self._wide(b - mean * scale, rows)
         return xp.reshape(y, shape)
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
@@ -119,7 +124,8 @@ class BatchNorm(Layer):
         if training:
             slope = -scale * s * dgain / m
             shift = -scale * db / m - slope * mean
-            dx = dx + (x * self._wide(slope, x) + self._wide(shift, x))
+            dx += self._wide(shift, x)
+            dx += x * self._wide(slope, x)
         return xp.reshape(dx, shape)
 
     def _update(self, mean: Array, variance: Array) -> None:
