@@ -8,7 +8,6 @@ from measuring import SMALL_CHANGE, peak
 from strategies import conv_cases, inner, normal, relative_error, run_cases, whole
 
 import anyconv
-from anyconv import _algorithms as algorithms_mod
 from anyconv import _planner as planner
 from anyconv import conv_backward, conv_backward_weight, conv_forward, plan_conv
 from anyconv._algorithms import _fft_rows as rows_mod
@@ -49,7 +48,7 @@ def by_rows(monkeypatch):
     def can_be(problem, operation, traits):
         return problem.geometry.rank > 1 and problem.groups == 1
 
-    monkeypatch.setattr(algorithms_mod, "rows_are_cheaper", can_be)
+    monkeypatch.setattr(rows_mod, "rows_are_cheaper", can_be)
     monkeypatch.setattr(cells_mod, "multiplies_windows", lambda: False)
     planner.make_plan.cache_clear()
     yield
