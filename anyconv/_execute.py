@@ -75,13 +75,17 @@ def run_forward(
 
 
 def _is_one_block(plan: Plan, *, channels_first: bool) -> bool:
-    """Whether what an algorithm makes of a single block is all of y as it had better lie."""
+    """Whether what an algorithm makes of a single block is all of y, as it had better lie.
+
+    One that writes where it is told had better be told, unless to find that place takes longer.
+    """
     if plan.traits.runs == "traced":
         return True
     if len(plan.blocks) != 1 or len(plan.channels) > 1 or plan.holds_data:
         return False
-    lies_otherwise = channels_first and plan.template.lies_channels_first
-    return not (lies_otherwise or isinstance(plan.template, WritesByJobs))
+    if channels_first and plan.template.lies_channels_first:
+        return False
+    return plan.traits.runs == "gpu" or plan.template.writes_into in ("rows", "nothing")
 
 
 def _empty_outputs(plan: Plan, x: Array, *, channels_first: bool, xp: Namespace) -> Array:
