@@ -38,6 +38,11 @@ __device__ Place cell_of(Int number, Int packs, const Walk& walk) {
   return place_of(number, packs, axes[1].cells, axes[2].cells, axes[0].cells);
 }
 
+__device__ Int number_in_plane(const Walk& walk, const Place& cell) {
+  const Int row = cell.at[0] * (Int)walk.axes[1].cells + cell.at[1];
+  return row * (Int)walk.axes[2].cells + cell.at[2];
+}
+
 // All taps of a window that are on a cell: the cell's number in its plane, and the tap's.
 template <typename Visit>
 __device__ void for_each_tap(const Walk& walk, const Place& window, Visit visit) {

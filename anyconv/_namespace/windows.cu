@@ -3,10 +3,46 @@
 struct __align__(sizeof(T) * PACK) Pack { T of[PACK]; };
 struct __align__(sizeof(Int) * PACK) Places { Int of[PACK]; };
 
+__device__ void add(Sum* sums, const Pack& pack) {
+  for (int v = 0; v < PACK; ++v) sums[v] += (Sum)pack.of[v];
+}
+
+__device__ void add_product(Sum* sums, const Pack& pack, const Pack& factors) {
+  for (int v = 0; v < PACK; ++v) sums[v] += (Sum)pack.of[v] * (Sum)factors.of[v];
+}
+
 __device__ void store(Pack* to, const Sum* sums) {
   Pack pack;
   for (int v = 0; v < PACK; ++v) pack.of[v] = (T)sums[v];
   *to = pack;
+}
+
+// y[n, o, c] = what is added for each tap on a cell: told the place in x, the tap and the pack.
+template <typename Add>
+__device__ void sum_over_taps(Pack* y, const Walk& walk, Int packs, Int count, Add add_part) {
+  const Int number = thread_number();
+  if (number >= count) return;
+  const Place window = window_of(number, packs, walk);
+  const Int first = window.image * cells_of(walk);
+  Sum sums[PACK] = {};
+  for_each_tap(walk, window, [&](Int cell, Int tap) {
+    add_part(sums, (first + cell) * packs + window.pack, tap, window.pack);
+  });
+  store(y + number, sums);
+}
+
+// x[n, cell, c] = what is added for each window on the cell: told the window, the tap and the cell.
+template <typename Add>
+__device__ void sum_over_windows(Pack* x, const Walk& walk, Int packs, Int count, Add add_part) {
+  const Int number = thread_number();
+  if (number >= count) return;
+  const Place cell = cell_of(number, packs, walk);
+  const Int first = cell.image * windows_of(walk);
+  Sum sums[PACK] = {};
+  for_each_window(walk, cell, [&](Int window, Int tap) {
+    add_part(sums, first + window, tap, cell);
+  });
+  store(x + number, sums);
 }
 
 // u[n, o, t, c] = x[n, cell, c]. A thread keeps its tap and channels and takes window after window.
@@ -27,49 +63,27 @@ extern "C" __global__ void unfold(Pack* u, const Pack* __restrict__ x, Walk walk
 // x[n, cell, c] = sum of u[n, o, t, c] over all taps t of windows o on the cell.
 extern "C" __global__ void fold(Pack* x, const Pack* __restrict__ u, Walk walk, Int packs,
                                 Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place cell = cell_of(number, packs, walk);
-  const Int taps = taps_of(walk), first = cell.image * windows_of(walk);
-  Sum sums[PACK] = {};
-  for_each_window(walk, cell, [&](Int window, Int tap) {
-    const Pack part = u[((first + window) * taps + tap) * packs + cell.pack];
-    for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v];
+  const Int taps = taps_of(walk);
+  sum_over_windows(x, walk, packs, count, [&](Sum* sums, Int window, Int tap, const Place& cell) {
+    add(sums, u[(window * taps + tap) * packs + cell.pack]);
   });
-  store(x + number, sums);
 }
 
 // y[n, o, c] = sum of x[n, cell, c] w[t, c].
 extern "C" __global__ void products(Pack* y, const Pack* __restrict__ x, const Pack* __restrict__ w,
                                     Walk walk, Int packs, Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place window = window_of(number, packs, walk);
-  const Int first = window.image * cells_of(walk);
-  Sum sums[PACK] = {};
-  for_each_tap(walk, window, [&](Int cell, Int tap) {
-    const Pack part = x[(first + cell) * packs + window.pack];
-    const Pack factors = w[tap * packs + window.pack];
-    for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v] * (Sum)factors.of[v];
+  sum_over_taps(y, walk, packs, count, [&](Sum* sums, Int at, Int tap, Int pack) {
+    add_product(sums, x[at], w[tap * packs + pack]);
   });
-  store(y + number, sums);
 }
 
 // dx[n, cell, c] = sum of dy[n, o, c] w[t, c], the adjoint in x.
 extern "C" __global__ void products_data(Pack* dx, const Pack* __restrict__ dy,
                                          const Pack* __restrict__ w, Walk walk, Int packs,
                                          Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place cell = cell_of(number, packs, walk);
-  const Int first = cell.image * windows_of(walk);
-  Sum sums[PACK] = {};
-  for_each_window(walk, cell, [&](Int window, Int tap) {
-    const Pack part = dy[(first + window) * packs + cell.pack];
-    const Pack factors = w[tap * packs + cell.pack];
-    for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v] * (Sum)factors.of[v];
+  sum_over_windows(dx, walk, packs, count, [&](Sum* sums, Int window, Int tap, const Place& cell) {
+    add_product(sums, dy[window * packs + cell.pack], w[tap * packs + cell.pack]);
   });
-  store(dx + number, sums);
 }
 
 // dw[share, t, c] = sum of x[n, cell, c] dy[n, o, c] over the windows of a share, the adjoint in w.
@@ -87,9 +101,8 @@ extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x,
     const Place window = window_of(row, 1, walk);
     const Int cell = cell_under(walk, window, tap);
     if (cell < 0) continue;
-    const Pack part = x[(window.image * cells_of(walk) + cell) * packs + pack];
-    const Pack factors = dy[row * packs + pack];
-    for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v] * (Sum)factors.of[v];
+    const Int first = window.image * cells_of(walk);
+    add_product(sums, x[(first + cell) * packs + pack], dy[row * packs + pack]);
   }
   for (int v = 0; v < PACK; ++v) dw[number * PACK + v] = sums[v];
 }
@@ -97,31 +110,15 @@ extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x,
 // y[n, o, c] = sum of x[n, cell, c].
 extern "C" __global__ void sums(Pack* y, const Pack* __restrict__ x, Walk walk, Int packs,
                                 Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place window = window_of(number, packs, walk);
-  const Int first = window.image * cells_of(walk);
-  Sum sums[PACK] = {};
-  for_each_tap(walk, window, [&](Int cell, Int) {
-    const Pack part = x[(first + cell) * packs + window.pack];
-    for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v];
-  });
-  store(y + number, sums);
+  sum_over_taps(y, walk, packs, count, [&](Sum* sums, Int at, Int, Int) { add(sums, x[at]); });
 }
 
 // dx[n, cell, c] = sum of dy[n, o, c] over all windows o with the cell, the adjoint.
 extern "C" __global__ void sums_adjoint(Pack* dx, const Pack* __restrict__ dy, Walk walk, Int packs,
                                         Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place cell = cell_of(number, packs, walk);
-  const Int first = cell.image * windows_of(walk);
-  Sum sums[PACK] = {};
-  for_each_window(walk, cell, [&](Int window, Int) {
-    const Pack part = dy[(first + window) * packs + cell.pack];
-    for (int v = 0; v < PACK; ++v) sums[v] += (Sum)part.of[v];
+  sum_over_windows(dx, walk, packs, count, [&](Sum* sums, Int window, Int, const Place& cell) {
+    add(sums, dy[window * packs + cell.pack]);
   });
-  store(dx + number, sums);
 }
 
 // Whether a value takes the place of the best before it: NaN does, and nothing takes that of NaN.
@@ -172,38 +169,28 @@ extern "C" __global__ void winners(Places* places, const Pack* __restrict__ x, W
 extern "C" __global__ void winners_gradient(Pack* dx, const Pack* __restrict__ dy,
                                             const Places* __restrict__ places, Walk walk, Int packs,
                                             Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place cell = cell_of(number, packs, walk);
-  const Int first = cell.image * windows_of(walk);
-  const Int own = number / packs - cell.image * cells_of(walk);
-  Sum sums[PACK] = {};
-  for_each_window(walk, cell, [&](Int window, Int) {
-    const Int at = (first + window) * packs + cell.pack;
+  sum_over_windows(dx, walk, packs, count, [&](Sum* sums, Int window, Int, const Place& cell) {
+    const Int own = number_in_plane(walk, cell), at = window * packs + cell.pack;
     const Places winner = places[at];
-    const Pack part = dy[at];
-    for (int v = 0; v < PACK; ++v) sums[v] += winner.of[v] == own ? (Sum)part.of[v] : (Sum)0;
+    Pack part = dy[at];
+    for (int v = 0; v < PACK; ++v) part.of[v] = winner.of[v] == own ? part.of[v] : (T)0;
+    add(sums, part);
   });
-  store(dx + number, sums);
 }
 
 // The same over the windows of which the cell equals the maximum `best`.
 extern "C" __global__ void ties_gradient(Pack* dx, const Pack* __restrict__ dy,
                                          const Pack* __restrict__ x, const Pack* __restrict__ best,
                                          Walk walk, Int packs, Int count) {
-  const Int number = thread_number();
-  if (number >= count) return;
-  const Place cell = cell_of(number, packs, walk);
-  const Int first = cell.image * windows_of(walk);
-  const Pack own = x[number];
-  Sum sums[PACK] = {};
-  for_each_window(walk, cell, [&](Int window, Int) {
-    const Int at = (first + window) * packs + cell.pack;
-    const Pack highest = best[at], part = dy[at];
+  sum_over_windows(dx, walk, packs, count, [&](Sum* sums, Int window, Int, const Place& cell) {
+    const Int first = cell.image * cells_of(walk), at = window * packs + cell.pack;
+    const Pack own = x[(first + number_in_plane(walk, cell)) * packs + cell.pack];
+    const Pack highest = best[at];
+    Pack part = dy[at];
     for (int v = 0; v < PACK; ++v) {
       const bool is_one = own.of[v] == highest.of[v] || own.of[v] != own.of[v];
-      sums[v] += is_one ? (Sum)part.of[v] : (Sum)0;
+      part.of[v] = is_one ? part.of[v] : (T)0;
     }
+    add(sums, part);
   });
-  store(dx + number, sums);
 }
