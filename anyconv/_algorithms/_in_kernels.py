@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import has_one_output_each
-from anyconv._algorithms._toom_cook import Matrix, matrices
+from anyconv._algorithms._toom_cook import matrices, transposed
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.winograd import Winograd
 from anyconv._costs import Cost, product_efficiency
@@ -250,8 +250,4 @@ def _tiles(*sizes: Shape) -> tuple[AxisLoop, ...]:
 def _tile_matrices(tile: Shape, kernel: Shape, which: str, turned: bool) -> TileMatrices:
     """One of the three matrices of each axis."""
     axes = [getattr(matrices(m, r), which) for m, r in zip(tile, kernel, strict=True)]
-    return TileMatrices(tuple(map(_turned, axes) if turned else axes))
-
-
-def _turned(matrix: Matrix) -> Matrix:
-    return tuple(zip(*matrix, strict=True))
+    return TileMatrices(tuple(map(transposed, axes) if turned else axes))

@@ -15,7 +15,7 @@ from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
 from anyconv._algorithms._fft_short import ShortFft
 from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms._tiled import Tiled
-from anyconv._algorithms._toom_cook import Matrix, matrices
+from anyconv._algorithms._toom_cook import matrices, transposed
 from anyconv._algorithms.winograd import Winograd
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
@@ -212,10 +212,6 @@ class CompiledFft(CompiledPoints, ShortFft):
         return _spectral_gradient_maps(self.tile, self.windows.kernel)
 
 
-def _transposed(matrix: Matrix) -> Matrix:
-    return tuple(zip(*matrix, strict=True))
-
-
 def _sums(tile: Shape, kernel: Shape) -> Shape:
     """The inputs of a tile."""
     return tuple(m + r - 1 for m, r in zip(tile, kernel, strict=True))
@@ -236,7 +232,7 @@ def _winograd_maps(tile: Shape, kernel: Shape) -> PointMaps:
 @lru_cache(maxsize=256)
 def _winograd_gradient_maps(tile: Shape, kernel: Shape) -> PointMaps:
     maps = _winograd_maps(tile, kernel)
-    weight, output = (tuple(map(_transposed, axes)) for axes in (maps.weight, maps.output))
+    weight, output = (tuple(map(transposed, axes)) for axes in (maps.weight, maps.output))
     return PointMaps(maps.data, weight, output)
 
 

@@ -28,6 +28,11 @@ MOST_PRODUCTS = len(POINTS) + 1
 Matrix = tuple[tuple[float, ...], ...]
 
 
+def transposed(matrix: Matrix) -> Matrix:
+    """The rows as columns."""
+    return tuple(zip(*matrix, strict=True))
+
+
 class Matrices(NamedTuple):
     """The matrices of F(m, r): data (n x n), weight (n x r) and output (m x n)."""
 

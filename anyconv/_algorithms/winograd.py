@@ -13,7 +13,14 @@ from math import prod
 from typing import ClassVar, Self
 
 from anyconv._algorithms._tiled import PointTiles
-from anyconv._algorithms._toom_cook import MOST_PRODUCTS, Matrices, Matrix, kronecker, matrices
+from anyconv._algorithms._toom_cook import (
+    MOST_PRODUCTS,
+    Matrices,
+    Matrix,
+    kronecker,
+    matrices,
+    transposed,
+)
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
 from anyconv._namespace import constant, device
@@ -141,15 +148,15 @@ def _output(*sizes: int) -> Matrix:
 
 
 def _data_transposed(*sizes: int) -> Matrix:
-    return tuple(zip(*_data(*sizes), strict=True))
+    return transposed(_data(*sizes))
 
 
 def _weight_transposed(*sizes: int) -> Matrix:
-    return tuple(zip(*_weight(*sizes), strict=True))
+    return transposed(_weight(*sizes))
 
 
 def _output_transposed(*sizes: int) -> Matrix:
-    return tuple(zip(*_output(*sizes), strict=True))
+    return transposed(_output(*sizes))
 
 
 def _axes(sizes: tuple[int, ...]) -> tuple[Matrices, ...]:

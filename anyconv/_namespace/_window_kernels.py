@@ -96,9 +96,5 @@ def _of_cells(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     return xp.empty((dy.shape[0], *(axis.cells for axis in axes), dy.shape[-1]), dtype=dy.dtype)
 
 
-def _outputs(axes: Axes) -> list[int]:
-    return [axis.outputs for axis in axes]
-
-
 def _taps(axes: Axes) -> int:
     return prod(axis.taps for axis in axes)

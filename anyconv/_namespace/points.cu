@@ -22,6 +22,17 @@ __device__ void apply(const Sum* tile, Sum* result) {
   APPLY(2, TO_0 * TO_1, FROM_2, TO_2, 1, most, result)
 }
 
+// All places of a tile, and their numbers, known to the compiler.
+template <int A, int B, int C, typename Visit>
+__device__ void for_each_place(Visit visit) {
+#pragma unroll
+  for (int i = 0; i < A; ++i)
+#pragma unroll
+    for (int j = 0; j < B; ++j)
+#pragma unroll
+      for (int k = 0; k < C; ++k) visit(i, j, k, (i * B + j) * C + k);
+}
+
 // points[p, row, c] = the matrices applied to the cells under a window, x[n, cell, c]: a row each.
 extern "C" __global__ void to_points(T* points, const T* __restrict__ x, Walk walk, Int channels,
                                      Int windows) {
@@ -30,16 +41,10 @@ extern "C" __global__ void to_points(T* points, const T* __restrict__ x, Walk wa
   const Place window = window_of(number, channels, walk);
   const Int first = window.image * cells_of(walk);
   Sum tile[FROM_0 * FROM_1 * FROM_2], result[TO_0 * TO_1 * TO_2];
-#pragma unroll
-  for (int i = 0; i < FROM_0; ++i)
-#pragma unroll
-    for (int j = 0; j < FROM_1; ++j)
-#pragma unroll
-      for (int k = 0; k < FROM_2; ++k) {
-        const Int cell = cell_under(walk, window, i, j, k);
-        tile[(i * FROM_1 + j) * FROM_2 + k] =
-            cell < 0 ? (Sum)0 : (Sum)x[(first + cell) * channels + window.pack];
-      }
+  for_each_place<FROM_0, FROM_1, FROM_2>([&](int i, int j, int k, int at) {
+    const Int cell = cell_under(walk, window, i, j, k);
+    tile[at] = cell < 0 ? (Sum)0 : (Sum)x[(first + cell) * channels + window.pack];
+  });
   apply(tile, result);
 #pragma unroll
   for (int p = 0; p < TO_0 * TO_1 * TO_2; ++p) {
@@ -60,14 +65,8 @@ extern "C" __global__ void from_points(T* x, const T* __restrict__ points, Walk 
     row[p] = (Sum)points[p * windows * channels + number];
   }
   apply(row, tile);
-#pragma unroll
-  for (int i = 0; i < TO_0; ++i)
-#pragma unroll
-    for (int j = 0; j < TO_1; ++j)
-#pragma unroll
-      for (int k = 0; k < TO_2; ++k) {
-        const Int cell = cell_under(walk, window, i, j, k);
-        if (cell < 0) continue;
-        x[(first + cell) * channels + window.pack] = (T)tile[(i * TO_1 + j) * TO_2 + k];
-      }
+  for_each_place<TO_0, TO_1, TO_2>([&](int i, int j, int k, int at) {
+    const Int cell = cell_under(walk, window, i, j, k);
+    if (cell >= 0) x[(first + cell) * channels + window.pack] = (T)tile[at];
+  });
 }
