@@ -206,8 +206,6 @@ def _workspace(
         block += slab + outputs
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")
-    if operation == "weight" and problem.groups > 1 and traits.copies_turned:
-        block *= 2
     turned = problem.groups > 1 or traits.is_complex
     if operation == "input" and turned and not isinstance(template, ThinFft | DepthwiseFft):
         block *= 2  # terms are turned round to be folded, or conjugated

@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 
 from anyconv._namespace import (
     accumulator,
-    copies_turned_stacks,
     has_sums_of_products,
     has_window_kernels,
     is_gpu,
@@ -31,7 +30,6 @@ class Traits(NamedTuple):
     is_complex: bool
     adds_products: bool  # in one pass, whatever the products' number
     sums_half_in_single: bool  # where the arrays' own dtype is half precision
-    copies_turned: bool  # of the factors of many products at once
     has_kernels: bool  # that go through windows in one launch
     compiles: bool = False  # loops, for this call
 
@@ -59,7 +57,6 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         product_bytes=item_bytes(xp, accumulator(xp, dtype)),
         is_complex=is_kind(xp, dtype, "complex floating"),
         adds_products=has_sums_of_products(xp, dtype),
-        copies_turned=copies_turned_stacks(xp),
         sums_half_in_single=multiplies_half_in_float32(xp) and accumulator(xp, dtype) != dtype,
         has_kernels=has_window_kernels(xp, dtype),
     )

@@ -125,6 +125,10 @@ def library(tmp_path_factory):
     return compiled
 
 
+def memory(array):
+    return SimpleNamespace(ptr=array.ctypes.data, device_id=0)
+
+
 @pytest.fixture
 def same(library, monkeypatch):
     """A function's result by kernels, on NumPy's arrays, found equal to that without them."""
@@ -141,8 +145,7 @@ def same(library, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(launches, "is_cupy", lambda xp: True)
-            patch.setattr(launches, "_check_device", lambda arrays: None)
-            patch.setattr(launches, "_address", lambda array: array.ctypes.data)
+            patch.setattr(launches, "memory_of", memory)
             patch.setattr(launches, "_module", module)
             forget()
             found = function(*arguments, **options)
@@ -316,11 +319,16 @@ def test_large_windows_are_reduced_axis_by_axis(monkeypatch):
     assert axis_loops.loops_in_kernels(uneven, np.float32, xp=np) is None
 
 
-def test_arrays_on_another_device_are_refused():
-    here, there = (SimpleNamespace(data=SimpleNamespace(device_id=number)) for number in (0, 1))
-    launches._check_device([here, here])
+def test_arrays_on_another_device_are_refused(monkeypatch):
+    y, x = np.empty(1), np.ones(1)
+
+    def elsewhere(array):
+        return SimpleNamespace(ptr=0, device_id=int(array is x))
+
+    monkeypatch.setattr(launches, "memory_of", elsewhere)
     with pytest.raises(ValueError, match=r"current device, 0, and an array is on 1: call this"):
-        launches._check_device([here, here, there])
+        launches.launch("unfold", (), 1, y, x, xp=np)
+    assert x[0] == 1
 
 
 def test_the_plan_for_a_gpu():

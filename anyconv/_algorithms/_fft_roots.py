@@ -7,7 +7,7 @@ Both are unitary. Of a real array `half` of the frequencies tell the others.
 from cmath import exp, pi
 from math import prod, sqrt
 
-from anyconv._namespace import complex_dtype, constant, device
+from anyconv._namespace import complex_dtype, constant, device, matmul
 from anyconv._typing import Array, Namespace
 
 
@@ -45,8 +45,8 @@ def _along_axis(matrix: Array, a: Array, axis: int, *, xp: Namespace) -> Array:
     axis %= a.ndim
     before, after = a.shape[:axis], a.shape[axis + 1 :]
     if not after:
-        return xp.matmul(a, xp.matrix_transpose(matrix))
-    y = xp.matmul(matrix, xp.reshape(a, (prod(before), a.shape[axis], prod(after))))
+        return matmul(a, xp.matrix_transpose(matrix), xp=xp)
+    y = matmul(matrix, xp.reshape(a, (prod(before), a.shape[axis], prod(after))), xp=xp)
     return xp.reshape(y, (*before, matrix.shape[0], *after))
 
 

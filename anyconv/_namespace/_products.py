@@ -14,6 +14,7 @@ from anyconv._namespace._pieces import (
     pieces_of,
 )
 from anyconv._namespace._places import in_order
+from anyconv._namespace._stacked_products import has_stacked_products, multiply_stacks
 from anyconv._typing import Array, DType, Namespace
 
 # A factor that is turned round costs NumPy's product more than its copy does, if it is no longer
@@ -27,25 +28,38 @@ def multiplies_half_in_float32(xp: Namespace) -> bool:
     return is_cupy(xp)
 
 
-def copies_turned_stacks(xp: Namespace) -> bool:
-    """Whether a product of many matrices copies those that are turned round (CuPy)."""
-    return is_cupy(xp)
-
-
 def matmul(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Array:
-    """The product of two matrices, or of as many in each; written to `out` where one is given.
-
-    CuPy copies a matrix that is transposed, unless there are but two axes. (With those it sums the
-    product of two vectors in their own dtype, which half precision must not be.)
-    """
+    """The product of two matrices, or of as many in each; written to `out` where one is given."""
     if is_numpy(xp):
         return _in_pieces(a, b, out=out, xp=xp)
-    is_one = a.ndim == b.ndim and prod(a.shape[:-2]) == prod(b.shape[:-2]) == 1
-    if is_cupy(xp) and is_one and a.shape[-2] * b.shape[-1] > 1:
-        given = None if out is None else out.reshape(out.shape[-2:])  # a view, as all of these
-        product = xp.matmul(a.reshape(a.shape[-2:]), b.reshape(b.shape[-2:]), out=given)
-        return product.reshape(*a.shape[:-2], *product.shape)
+    if is_cupy(xp):
+        return _by_cublas(a, b, out=out, xp=xp)
     return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+
+
+def _by_cublas(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array:
+    """CuPy's product, by the shortest way to a call of cuBLAS that needs no copy.
+
+    For single matrices that is the operator's, but of two vectors: it sums these in their own
+    dtype, which half precision must not be.
+    """
+    *stack, rows, _ = a.shape
+    *others, _, columns = b.shape
+    if prod(stack) == prod(others) == 1 and rows * columns > 1:
+        left, right = _flat(a, 2), _flat(b, 2)
+        y = left @ right if out is None else left.dot(right, out.reshape(rows, columns))
+    elif (stack == others or not (stack and others)) and has_stacked_products(a.dtype, b.dtype):
+        result = None if out is None else out.reshape(-1, rows, columns)
+        y = multiply_stacks(_flat(a, 3), _flat(b, 3), out=result, xp=xp)
+    else:
+        return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+    axes = max(a.ndim, b.ndim)
+    return y if y.ndim == axes else y.reshape(*(stack or others), rows, columns)
+
+
+def _flat(a: Array, axes: int) -> Array:
+    """A stack of matrices with that many axes, a view."""
+    return a if a.ndim == axes else a.reshape(*(-1,) * (axes - 2), *a.shape[-2:])
 
 
 def _in_pieces(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array:

@@ -8,7 +8,8 @@ gaps; what is summed in half precision is summed in single.
 from math import prod
 
 from anyconv._namespace._kinds import accumulator
-from anyconv._namespace._launches import MANY, Axes, launch, outputs_of
+from anyconv._namespace._launches import MANY, Axes, cells_of, launch, outputs_of, taps_of
+from anyconv._namespace._places import new_array
 from anyconv._typing import Array, DType, Namespace
 
 # The windows that are added one after the other to a share of a sum, and the threads wanted for it.
@@ -17,8 +18,9 @@ FEWEST_ADDED, MOST_ADDED, THREADS_WANTED = 32, 1024, 2**18
 
 def unfold_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:
     """Each window as a row, `(n, *output, taps, c)`; zero where a tap is on no cell."""
-    shape = (x.shape[0], *outputs_of(axes), _taps(axes), x.shape[-1])
-    return launch("unfold", axes, x.shape[0], xp.empty(shape, dtype=x.dtype), x, xp=xp)
+    images, *_, channels = x.shape
+    u = new_array((images, *outputs_of(axes), taps_of(axes), channels), x.dtype, xp=xp)
+    return launch("unfold", axes, images, u, x, xp=xp)
 
 
 def fold_in_kernel(u: Array, axes: Axes, *, xp: Namespace) -> Array:
@@ -44,10 +46,10 @@ def products_data_in_kernel(dy: Array, w: Array, axes: Axes, *, xp: Namespace) -
 
 def products_weight_in_kernel(x: Array, dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The adjoint in w, `(taps, c)`, of the dtype of sums."""
-    taps, c, windows = _taps(axes), dy.shape[-1], prod(dy.shape[:-1])
+    taps, c, windows = taps_of(axes), dy.shape[-1], prod(dy.shape[:-1])
     shares = max(THREADS_WANTED // (taps * c), -(-windows // MOST_ADDED))
     shares = min(shares, -(-windows // FEWEST_ADDED))
-    dw = xp.empty((shares, taps, c), dtype=accumulator(xp, dy.dtype))
+    dw = new_array((shares, taps, c), accumulator(xp, dy.dtype), xp=xp)
     return xp.sum(launch("products_weight", axes, dy.shape[0], dw, x, dy, xp=xp), axis=0)
 
 
@@ -89,12 +91,8 @@ def ties_gradient_in_kernel(
 
 
 def _of_outputs(x: Array, axes: Axes, *, dtype: DType | None = None, xp: Namespace) -> Array:
-    return xp.empty((x.shape[0], *outputs_of(axes), x.shape[-1]), dtype=dtype or x.dtype)
+    return new_array((x.shape[0], *outputs_of(axes), x.shape[-1]), dtype or x.dtype, xp=xp)
 
 
 def _of_cells(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
-    return xp.empty((dy.shape[0], *(axis.cells for axis in axes), dy.shape[-1]), dtype=dy.dtype)
-
-
-def _taps(axes: Axes) -> int:
-    return prod(axis.taps for axis in axes)
+    return new_array((dy.shape[0], *cells_of(axes), dy.shape[-1]), dy.dtype, xp=xp)
