@@ -29,16 +29,16 @@ def prepared(
     channels: slice,
     dtype: DType,
     *,
-    is_turned: bool = False,
+    is_adjoint: bool = False,
     xp: Namespace,
 ) -> Sequence[Array]:
     """The prepared weights of some output channels, in the dtype that they multiply in."""
     template = plan.template
     if len(plan.channels) > 1:
-        w = w[..., channels, :] if is_turned else w[..., channels]
-    if is_turned:
+        w = w[..., channels, :] if is_adjoint else w[..., channels]
+    if is_adjoint:
         part = as_dtype(w, dtype, xp=xp)
-        weights = template.turned_weight(part, template.rows(plan.images_per_block), xp=xp)
+        weights = template.adjoint_weight(part, template.rows(plan.images_per_block), xp=xp)
     else:
         weights = template.weight(as_dtype(w, dtype, xp=xp), xp=xp)
     return template.factors(weights, xp=xp)

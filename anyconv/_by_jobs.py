@@ -24,12 +24,12 @@ def write_outputs(
     bias: Array | None,
     y: Array,
     *,
-    is_turned: bool = False,
+    is_adjoint: bool = False,
     xp: Namespace,
 ) -> None:
     """`y = A( B(x) @ G(w) ) + b`."""
     rouse(plan.workers)
-    parts = [prepared(plan, w, c, x.dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
+    parts = [prepared(plan, w, c, x.dtype, is_adjoint=is_adjoint, xp=xp) for c in plan.channels]
 
     def jobs(block: Block) -> Iterator[Job]:
         outputs = y[block.outputs]

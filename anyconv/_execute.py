@@ -10,7 +10,7 @@ from itertools import groupby
 
 from anyconv import _by_jobs
 from anyconv._algorithms import ByJobs, CompiledTaps, WritesByJobs
-from anyconv._algorithms._bilinear import conjugate
+from anyconv._algorithms._bilinear import backwards, conjugate
 from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
 from anyconv._geometry import Problem
 from anyconv._held_data import write_outputs, write_weight_gradient
@@ -28,18 +28,19 @@ def run_forward(
     b: Array | None,
     *,
     channels_first: bool = False,
-    is_turned: bool = False,
+    is_adjoint: bool = False,
     out: Array | None = None,
     xp: Namespace,
 ) -> Array:
     """`y = A( B(x) @ G(w) ) + b`; with `channels_first` y may lie so in memory.
 
-    With `is_turned` the channels of w stand the other way round, `(*kernel, k, c)`. A plan that is
-    not rewritten may have `out`, cells of a larger array, to write into.
+    With `is_adjoint` w is that of the convolution whose adjoint this is, `(*kernel, k, c)`, and its
+    taps run backwards. A plan that is not rewritten may have `out`, cells of a larger array, to
+    write into.
     """
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
-        w = xp.matrix_transpose(w) if is_turned else w
+        w = xp.matrix_transpose(backwards(w, xp=xp)) if is_adjoint else w
         x, w = _inner_data(plan, x, xp=xp), outer.weight(w, xp=xp)
         b = None if b is None else outer.bias(b, xp=xp)
         y = run_forward(inner, x, w, b, xp=xp)
@@ -50,18 +51,18 @@ def run_forward(
     bias = None if b is None else as_dtype(b, dtype, xp=xp)
     if out is None and _is_one_block(plan, channels_first=channels_first):
         (block,), (channels,) = plan.blocks, plan.channels
-        weights = prepared(plan, w, channels, dtype, is_turned=is_turned, xp=xp)
+        weights = prepared(plan, w, channels, dtype, is_adjoint=is_adjoint, xp=xp)
         return as_dtype(_outputs(block, x, weights, bias, dtype, xp=xp), x.dtype, xp=xp)
     y = _empty_outputs(plan, x, channels_first=channels_first, xp=xp) if out is None else out
     if plan.holds_data:
-        write_outputs(plan, x, w, bias, y, dtype, is_turned=is_turned, xp=xp)
+        write_outputs(plan, x, w, bias, y, dtype, is_adjoint=is_adjoint, xp=xp)
         return y
     in_place = plan.writes_in_place and has_out(xp) and dtype == x.dtype
     in_place = in_place and (out is None or plan.template.writes_into == "cells")
     if in_place and isinstance(plan.template, WritesByJobs):
-        _by_jobs.write_outputs(plan, x, w, bias, y, is_turned=is_turned, xp=xp)
+        _by_jobs.write_outputs(plan, x, w, bias, y, is_adjoint=is_adjoint, xp=xp)
         return y
-    parts = [prepared(plan, w, c, dtype, is_turned=is_turned, xp=xp) for c in plan.channels]
+    parts = [prepared(plan, w, c, dtype, is_adjoint=is_adjoint, xp=xp) for c in plan.channels]
 
     def work(blocks: Sequence[Block]) -> None:
         for block in blocks:
@@ -213,10 +214,11 @@ def _run_phase(
     xp: Namespace,
 ) -> Array:
     """One phase of an input gradient: dy convolved with its taps, flipped, channels turned."""
-    taps = tuple(slice(p.taps.start, None, p.taps.step) for p in step.phases)
-    w = conjugate(xp.flip(w[(*taps, ...)], axis=tuple(range(len(taps)))), xp=xp)
-    is_turned = problem.groups == 1
-    if not is_turned:
+    if step.taps is not None:
+        w = w[step.taps]
+    w, is_adjoint = conjugate(w, xp=xp), problem.groups == 1
+    if not is_adjoint:
+        w = backwards(w, xp=xp)
         *kernel, c, k = w.shape
         w = xp.reshape(w, (*kernel, c, problem.groups, k // problem.groups))
         w = xp.permute_dims(w, (*range(len(kernel)), w.ndim - 1, w.ndim - 2, w.ndim - 3))
@@ -227,7 +229,7 @@ def _run_phase(
         w,
         None,
         channels_first=channels_first,
-        is_turned=is_turned,
+        is_adjoint=is_adjoint,
         out=out,
         xp=xp,
     )

@@ -24,7 +24,7 @@ def write_outputs(
     y: Array,
     dtype: DType,
     *,
-    is_turned: bool = False,
+    is_adjoint: bool = False,
     xp: Namespace,
 ) -> None:
     """`y = A( B(x) @ G(w) ) + b`, a part of its channels after the other."""
@@ -32,7 +32,7 @@ def write_outputs(
 
     def work(parts: Sequence[slice]) -> None:
         for channels in parts:
-            weights = prepared(plan, w, channels, dtype, is_turned=is_turned, xp=xp)
+            weights = prepared(plan, w, channels, dtype, is_adjoint=is_adjoint, xp=xp)
             for block, data in zip(plan.blocks, held, strict=True):
                 images = block.images.stop - block.images.start
                 outputs = block.algorithm.outputs(data, weights, images, xp=xp)

@@ -38,6 +38,13 @@ class PhasePlan:
     phases: tuple[Phase, ...]
     plan: "Plan"
 
+    @cached_property
+    def taps(self) -> Index | None:
+        """Where its taps are in the weight, None where it has all of them."""
+        if all(phase.taps.step == 1 for phase in self.phases):
+            return None
+        return (*(slice(phase.taps.start, None, phase.taps.step) for phase in self.phases), ...)
+
 
 @dataclass(frozen=True)
 class InnerPlan:

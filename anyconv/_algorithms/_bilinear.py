@@ -114,6 +114,11 @@ class Algorithm(ABC):
         return False
 
     @property
+    def flips_weight(self) -> bool:
+        """Whether `adjoint_weight` turns the taps of a weight round before it is prepared."""
+        return self.windows.taps > 1
+
+    @property
     def is_compiled(self) -> bool:
         """Whether loops are compiled for it."""
         return False
@@ -180,6 +185,10 @@ class Algorithm(ABC):
     def factors(self, weights: Sequence[Array], *, xp: Namespace) -> Sequence[Array]:
         """What `weight` gives, as `multiply` and its adjoint in the data want it."""
         return weights
+
+    def adjoint_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """`turned_weight` of the taps in the other order: of a convolution's w, for its adjoint."""
+        return self.turned_weight(backwards(w, xp=xp), rows, xp=xp)
 
     def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """`weight` of `(*kernel, k, c)` turned round to `(*kernel, c, k)`, of a single group.
@@ -272,6 +281,12 @@ def _conjugate_transpose(a: Array, *, xp: Namespace) -> Array:
 def conjugate(a: Array, *, xp: Namespace) -> Array:
     """The complex conjugate; real arrays as they are."""
     return xp.conj(a) if is_kind(xp, a.dtype, "complex floating") else a
+
+
+def backwards(w: Array, *, xp: Namespace) -> Array:
+    """A weight's taps in the other order."""
+    axes = tuple(axis for axis, taps in enumerate(w.shape[:-2]) if taps > 1)
+    return xp.flip(w, axis=axes) if axes else w
 
 
 def _add(total: Array, m: Array, *, xp: Namespace) -> Array:

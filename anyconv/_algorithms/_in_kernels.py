@@ -73,22 +73,43 @@ class KernelGemm(InKernels, Gemm):
         return Cost(0, 0 if self._is_product else cells * in_channels, 0, 0)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
-        """Windows as rows, `(n, *cells, c) -> (1, rows, taps * c)`."""
-        if self._is_product:
-            return super().data(x, xp=xp)
-        u = unfold_in_kernel(x, self.axes, xp=xp)
-        return (xp.reshape(u, (1, -1, u.shape[-2] * u.shape[-1])),)
+        """Windows as rows, `(n, *cells, c) -> (rows, taps * c)`."""
+        u = x if self._is_product else unfold_in_kernel(x, self.axes, xp=xp)
+        return (xp.reshape(u, (-1, self.windows.taps * x.shape[-1])),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
-        """Rows folded back, `(1, rows, taps * c) -> (n, *cells, c)`."""
-        if self._is_product:
-            return super().data_adjoint(terms, images, xp=xp)
+        """Rows folded back, `(rows, taps * c) -> (n, *cells, c)`."""
         (u,) = terms
-        taps = self.windows.taps
-        u = xp.reshape(u, (images, *self.windows.output, taps, u.shape[-1] // taps))
+        sizes, taps = self.windows.output, self.windows.taps
+        if self._is_product:
+            return xp.reshape(u, (images, *sizes, u.shape[-1]))
+        u = xp.reshape(u, (images, *sizes, taps, u.shape[-1] // taps))
         return fold_in_kernel(u, self.axes, xp=xp)
 
-    @property
+    def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
+        """One matrix, `(*kernel, c, k) -> (taps * c, k)`."""
+        return (xp.reshape(w, (-1, w.shape[-1])),)
+
+    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """That of a turned weight, `(*kernel, k, c) -> (taps * c, k)`."""
+        k = w.shape[-2]
+        if self.windows.taps > 1:
+            w = xp.moveaxis(w, -2, 0)
+        return (xp.matrix_transpose(xp.reshape(w, (k, -1))),)
+
+    def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
+        """The inverse, `(taps * c, k) -> (*kernel, c, k)`."""
+        return xp.reshape(terms[0], (*self.windows.kernel, -1, terms[0].shape[-1]))
+
+    def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
+        """Rows are outputs, `(rows, k) -> (n, *output, k)`."""
+        return xp.reshape(m, (images, *self.windows.output, m.shape[-1]))
+
+    def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
+        """`(n, *output, k) -> (rows, k)`."""
+        return xp.reshape(y, (-1, y.shape[-1]))
+
+    @cached_property
     def _is_product(self) -> bool:
         """Whether there is nothing to unfold."""
         return self.windows.is_pointwise and self.cells == self.windows.input
@@ -174,9 +195,14 @@ class KernelWinograd(InKernels, Winograd):
         """The input under all windows: a tile that hangs over reads nothing there."""
         return self.windows.input
 
+    @property
+    def flips_weight(self) -> bool:
+        """There are matrices for either order."""
+        return False
+
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
-        """The points of all tiles, before the products and after them; data's are turned once."""
-        return images * prod(self.tiles.output) * self.points * (2 * in_channels + out_channels)
+        """The points of all tiles, before the products and after them."""
+        return images * prod(self.tiles.output) * self.points * (in_channels + out_channels)
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """A product for each point, and all points written and read."""
@@ -192,14 +218,18 @@ class KernelWinograd(InKernels, Winograd):
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
         """`(*kernel, c, k) -> (points, c, k)`, all taps of each pair of channels a tile."""
+        return (self._weight_points(w, self._matrices("weight"), xp=xp),)
+
+    def adjoint_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """The same of taps in the other order, by matrices that read them so."""
+        points = self._weight_points(w, self._matrices("weight", backwards=True), xp=xp)
+        return (xp.matrix_transpose(points),)
+
+    def _weight_points(self, w: Array, maps: TileMatrices, *, xp: Namespace) -> Array:
         c, k = w.shape[-2:]
         w = xp.reshape(w, (1, *self.windows.kernel, c * k))
-        points = to_points_in_kernel(w, self._weight_axes, self._matrices("weight"), xp=xp)
-        return (xp.reshape(points, (-1, c, k)),)
-
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """The same once it is turned round: there are fewer weights to be copied than points."""
-        return self.weight(xp.matrix_transpose(w), xp=xp)
+        points = to_points_in_kernel(w, self._weight_axes, maps, xp=xp)
+        return xp.reshape(points, (-1, c, k))
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
         """`(points, c, k) -> (*kernel, c, k)`."""
@@ -218,8 +248,10 @@ class KernelWinograd(InKernels, Winograd):
         maps = self._matrices("output", turned=True)
         return to_points_in_kernel(y, self._output_axes, maps, xp=xp)
 
-    def _matrices(self, which: str, *, turned: bool = False) -> TileMatrices:
-        return _tile_matrices(self.tile, self.windows.kernel, which, turned)
+    def _matrices(
+        self, which: str, *, turned: bool = False, backwards: bool = False
+    ) -> TileMatrices:
+        return _tile_matrices(self.tile, self.windows.kernel, which, turned, backwards)
 
     @cached_property
     def _data_axes(self) -> tuple[AxisLoop, ...]:
@@ -247,7 +279,11 @@ def _tiles(*sizes: Shape) -> tuple[AxisLoop, ...]:
 
 
 @lru_cache(maxsize=256)
-def _tile_matrices(tile: Shape, kernel: Shape, which: str, turned: bool) -> TileMatrices:
-    """One of the three matrices of each axis."""
+def _tile_matrices(
+    tile: Shape, kernel: Shape, which: str, turned: bool, backwards: bool
+) -> TileMatrices:
+    """One of the matrices of each axis, transposed perhaps, or for the other order of cells."""
     axes = [getattr(matrices(m, r), which) for m, r in zip(tile, kernel, strict=True)]
+    if backwards:
+        axes = [tuple(row[::-1] for row in matrix) for matrix in axes]
     return TileMatrices(tuple(map(transposed, axes) if turned else axes))

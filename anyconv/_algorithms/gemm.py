@@ -64,7 +64,7 @@ class Gemm(Algorithm):
     def forward_into(self, y: Array, x: Array, weights: Sequence[Array], *, xp: Namespace) -> None:
         """The same, multiplied straight into contiguous rows y."""
         (data,) = self.data(x, xp=xp)
-        matmul(data, weights[0], out=xp.reshape(y, (1, -1, y.shape[-1])), xp=xp)
+        matmul(data, weights[0], out=xp.reshape(y, (*data.shape[:-1], y.shape[-1])), xp=xp)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """Windows as rows, `(n, *input, g * c) -> (g, rows, taps * c)`."""
