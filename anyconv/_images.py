@@ -24,7 +24,7 @@ from anyconv._namespace import (
 )
 from anyconv._options import current_options
 from anyconv._pool_arguments import PoolCall
-from anyconv._typing import Array, DType, Namespace
+from anyconv._typing import Array, DType, Namespace, Shape
 from anyconv._workers import share
 
 # On the CPU a chunk stays in the last cache, yet its calls cost little beside its work.
@@ -65,7 +65,7 @@ def pooled(
     pace = _pace(x.shape[0], each, call.output[0], xp=xp)
     if pace.images >= x.shape[0] and pace.rows >= call.output[0]:
         y = kernel(*_as(wide, canonical, xp=xp), axes=call.axes)
-        return xp.reshape(xp.astype(y, dtype, copy=False), call.y_shape)
+        return _given_back(y, dtype, call.y_shape, xp=xp)
     y = xp.empty((x.shape[0], *call.output, x.shape[-1]), dtype=dtype, device=device(x))
     writes = takes_out and has_out(xp) and wide == dtype
 
@@ -107,7 +107,7 @@ def unpooled(
         pace = pace._replace(rows=first.outputs)
     if pace.images >= n and pace.rows >= first.outputs:
         dx = kernel(*_as(wide, [dy, *inputs], xp=xp), axes=call.axes)
-        return xp.reshape(xp.astype(dx, dy.dtype, copy=False), call.x_shape)
+        return _given_back(dx, dy.dtype, call.x_shape, xp=xp)
     dx = xp.empty(shape, dtype=dy.dtype, device=device(dy))
 
     def work(turns: Sequence[Sequence[Block]]) -> None:
@@ -222,6 +222,12 @@ def _canonical(x: Array, call: PoolCall, *, xp: Namespace) -> Array:
     else:
         shape = (images, *x.shape[-rank - 1 :])
     return x if x.shape == shape else xp.reshape(x, shape)
+
+
+def _given_back(y: Array, dtype: DType, shape: Shape, *, xp: Namespace) -> Array:
+    """A kernel's result as the caller wants it."""
+    y = y if y.dtype == dtype else xp.astype(y, dtype)
+    return y if y.shape == shape else xp.reshape(y, shape)
 
 
 class Pace(NamedTuple):

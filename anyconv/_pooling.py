@@ -6,6 +6,7 @@ the later axes have less to do. `out`, where given, receives the result.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import prod
 
 from anyconv._axis_loops import loops_in_kernels
@@ -13,9 +14,13 @@ from anyconv._axis_reductions import Reduction, is_short, maximums, of_cells, re
 from anyconv._axis_steps import Step
 from anyconv._axis_windows import AxisWindows
 from anyconv._namespace import (
+    Counts,
     add_at,
+    averages_adjoint_in_kernel,
+    averages_in_kernel,
     constant,
     device,
+    divide,
     has_out,
     keep_where,
     maxima_in_kernel,
@@ -61,6 +66,35 @@ def window_sum_adjoint(dy: Array, axes: Axes, *, out: Array | None = None, xp: N
             dx = hand_down(dx, to, given, None, alone=step.alone, xp=xp)
         dy = dx
     return dy
+
+
+def window_average(
+    x: Array, axes: Axes, *, counted: bool, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The average over each window of the cells in the input, divided by those that count."""
+    if loops := loops_in_kernels(axes, x.dtype, xp=xp):
+        counts = _counts_in_kernels(axes, counted)
+        return put(averages_in_kernel(x, loops, counts, xp=xp), out, xp=xp)
+    y = window_sum(x, axes, out=out, xp=xp)
+    return divide(y, window_counts(axes, y.dtype, device(y), include_padding=counted, xp=xp), xp=xp)
+
+
+def window_average_adjoint(
+    dy: Array, axes: Axes, *, counted: bool, out: Array | None = None, xp: Namespace
+) -> Array:
+    """The adjoint."""
+    if loops := loops_in_kernels(axes, dy.dtype, xp=xp):
+        counts = _counts_in_kernels(axes, counted)
+        return put(averages_adjoint_in_kernel(dy, loops, counts, xp=xp), out, xp=xp)
+    shares = dy / window_counts(axes, dy.dtype, device(dy), include_padding=counted, xp=xp)
+    return window_sum_adjoint(shares, axes, out=out, xp=xp)
+
+
+@lru_cache(maxsize=256)
+def _counts_in_kernels(axes: Axes, counted: bool) -> Counts:
+    common = [windows.common_count(include_padding=counted) for windows in axes]
+    ranges = tuple(windows.counted(counted) for windows in axes)
+    return Counts(prod(count or 0 for count in common), ranges)
 
 
 def window_counts(

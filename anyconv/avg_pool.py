@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from anyconv._arguments import check_floating, known_shape
+from anyconv._axis_loops import loops_in_kernels
 from anyconv._checks import boolean, shape
 from anyconv._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
 from anyconv._lazy_batch import over_batch
-from anyconv._namespace import Job, common_namespace, device, divide, is_kind
+from anyconv._namespace import Job, common_namespace, device, is_kind
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import Axes, window_counts, window_sum, window_sum_adjoint
+from anyconv._pooling import Axes, window_average, window_average_adjoint, window_counts
 from anyconv._pooling_loops import are_tiles, averages_adjoint_jobs, averages_jobs, compiles
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
@@ -141,24 +142,18 @@ def avg_pool_backward(
 def averages(call: PoolCall, x: Array, *, counted: bool, xp: Namespace) -> Array:
     """The average of each window, on arrays in the caller's layout."""
 
-    def average(x: Array, axes: Axes, out: Array | None = None) -> Array:
-        y = window_sum(x, axes, out=out, xp=xp)
-        return divide(y, _divisor(y, axes, counted, xp=xp), xp=xp)
-
     def jobs(x: Array, y: Array, axes: Axes) -> list[Job]:
         return averages_jobs(x, y, axes, by=_divisors(y, axes, counted, xp=xp))
 
     if compiles(call, x, xp=xp):
         return pooled_by_jobs(jobs, call, x, xp=xp)
-    return pooled(average, call, x, xp=xp)
+    takes_halves = loops_in_kernels(call.axes, x.dtype, xp=xp) is not None
+    average = partial(window_average, counted=counted, xp=xp)
+    return pooled(average, call, x, takes_halves=takes_halves, xp=xp)
 
 
 def averages_gradient(call: PoolCall, dy: Array, *, counted: bool, xp: Namespace) -> Array:
     """The gradient of `averages`."""
-
-    def gradient(dy: Array, axes: Axes, out: Array | None = None) -> Array:
-        shares = dy / _divisor(dy, axes, counted, xp=xp)
-        return window_sum_adjoint(shares, axes, out=out, xp=xp)
 
     def jobs(dy: Array, dx: Array, axes: Axes, opens: bool) -> list[Job]:
         by = _divisors(dy, axes, counted, xp=xp)
@@ -166,15 +161,13 @@ def averages_gradient(call: PoolCall, dy: Array, *, counted: bool, xp: Namespace
 
     if compiles(call, dy, xp=xp):
         return unpooled_by_jobs(jobs, call, dy, adds=not are_tiles(call.axes), xp=xp)
-    return unpooled(gradient, call, dy, xp=xp)
-
-
-def _divisor(y: Array, axes: Axes, counted: bool, *, xp: Namespace) -> Array | int:
-    return window_counts(axes, y.dtype, device(y), include_padding=counted, xp=xp)
+    takes_halves = loops_in_kernels(call.axes, dy.dtype, xp=xp) is not None
+    gradient = partial(window_average_adjoint, counted=counted, xp=xp)
+    return unpooled(gradient, call, dy, takes_halves=takes_halves, xp=xp)
 
 
 def _divisors(y: Array, axes: Axes, counted: bool, *, xp: Namespace) -> Array:
-    """The same as real numbers, a single one or one for each output of an image."""
+    """What windows count, in real numbers: a single one, or one for each output of an image."""
     dtype = xp.real(y).dtype if is_kind(xp, y.dtype, "complex floating") else y.dtype
     counts = window_counts(axes, dtype, device(y), include_padding=counted, xp=xp)
     if isinstance(counts, int):

@@ -21,12 +21,15 @@ import anyconv._namespace._launches as launches
 import anyconv._namespace._window_kernels as window_kernels
 import anyconv._traits as traits
 from anyconv import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
     avg_pool_backward,
     avg_pool_forward,
     conv_backward_input,
     conv_backward_weight,
     conv_forward,
     fold,
+    lp_pool_backward,
     lp_pool_forward,
     max_pool_backward,
     max_pool_forward,
@@ -39,6 +42,8 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compil
 
 OF_POINTS = ("from_points", "to_points")
 OF_WINDOWS = (
+    "averages",
+    "averages_adjoint",
     "fold",
     "maxima",
     "products",
@@ -261,18 +266,36 @@ def test_maxima(shape, kernel, options, dtype, same):
     assert same(max_pool_backward, dy, x, kernel, **ties) == {"maxima", "ties_gradient"}
 
 
+@pytest.mark.parametrize("count_include_pad", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
+def test_averages(shape, kernel, options, dtype, count_include_pad, same):
+    rng = np.random.default_rng(4)
+    every = np.asarray(27720).astype(dtype)  # all windows count a divisor of it: results are exact
+    few = tuple(min(1, k // 2) for k in kernel)
+    options = dict(options, padding=few, ceil_mode=True, count_include_pad=count_include_pad)
+    x = whole(rng, shape, dtype) * every
+    dy = whole(rng, avg_pool_forward(x, kernel, **options).shape, dtype) * every
+    assert same(avg_pool_forward, x, kernel, **options) == {"averages"}
+    assert same(avg_pool_backward, dy, shape, kernel, **options) == {"averages_adjoint"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
 def test_sums(shape, kernel, options, dtype, same):
     rng = np.random.default_rng(4)
-    taps = np.prod(kernel).astype(dtype)  # which divide all sums, so that averages are exact
+    x = whole(rng, shape, dtype)
     options = {name: value for name, value in options.items() if name == "stride"}
-    x = whole(rng, shape, dtype) * taps
-    dy = whole(rng, avg_pool_forward(x, kernel, **options).shape, dtype) * taps
-    assert same(avg_pool_forward, x, kernel, **options) == {"sums"}
-    assert same(avg_pool_backward, dy, shape, kernel, **options) == {"sums_adjoint"}
-    if dtype != "complex128":
-        assert same(lp_pool_forward, x, kernel, p=1, **options) == {"sums"}
+    dy = whole(rng, lp_pool_forward(x, kernel, p=1, **options).shape, dtype)
+    assert same(lp_pool_forward, x, kernel, p=1, **options) == {"sums"}
+    assert same(lp_pool_backward, dy, x, kernel, p=1, **options) == {"sums", "sums_adjoint"}
+
+
+def test_averages_of_one_window(same):
+    x = whole(np.random.default_rng(9), (3, 4, 4, 5)) * np.float32(16)
+    assert same(adaptive_avg_pool_forward, x, 1) == {"averages"}
+    dy = x[:, :1, :1]
+    assert same(adaptive_avg_pool_backward, dy, x.shape, 1) == {"averages_adjoint"}
 
 
 def test_channels_first_and_arrays_with_gaps(same):

@@ -48,7 +48,7 @@ from anyconv._namespace._kinds import (
     library_name,
     runs_on_gpu,
 )
-from anyconv._namespace._launches import TileMatrices, has_window_kernels
+from anyconv._namespace._launches import Counts, TileMatrices, has_window_kernels
 from anyconv._namespace._pieces import SUMS_AT_ONCE, inner_pieces_of
 from anyconv._namespace._places import (
     add_at,
@@ -123,6 +123,8 @@ from anyconv._namespace._values import (
 )
 from anyconv._namespace._walks import MOST_AXES, AxisLoop
 from anyconv._namespace._window_kernels import (
+    averages_adjoint_in_kernel,
+    averages_in_kernel,
     fold_in_kernel,
     maxima_in_kernel,
     products_data_in_kernel,
@@ -138,6 +140,7 @@ from anyconv._namespace._window_kernels import (
 
 __all__ = [
     "AxisLoop",
+    "Counts",
     "Job",
     "LANES",
     "LONGEST_IN_LOOPS",
@@ -155,6 +158,8 @@ __all__ = [
     "add_to_channels_job",
     "adds_row_by_row",
     "array_namespace",
+    "averages_adjoint_in_kernel",
+    "averages_in_kernel",
     "check_devices",
     "clear_job",
     "combine_at",

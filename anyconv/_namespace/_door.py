@@ -12,8 +12,11 @@ from anyconv._typing import Array, DType, Namespace
 def common_namespace(**arrays: Array) -> Namespace:
     """The namespace that all arrays share, once their kind, dtype and device are found equal."""
     xp = array_namespace(**arrays)
-    first = next(iter(arrays.values()))
-    if any(array.dtype != first.dtype for array in arrays.values()):
+    first, *others = arrays.values()
+    if not others:
+        return xp
+    dtype = first.dtype
+    if any(other.dtype != dtype for other in others):
         raise TypeError(_unlike("dtype", {name: x.dtype for name, x in arrays.items()}))
     if not is_numpy(xp):
         check_devices(**arrays)

@@ -51,6 +51,13 @@ class TileMatrices:
         return prod(map(len, self.axes))
 
 
+class Counts(NamedTuple):
+    """The cells of each window that count: so many of all, or, if 0, those within each range."""
+
+    common: int
+    ranges: tuple[tuple[int, int], ...]
+
+
 @lru_cache
 def has_window_kernels(xp: Namespace, dtype: DType) -> bool:
     """Whether windows of such arrays are gone through in kernels."""
@@ -92,11 +99,13 @@ def launch(
     result: Array,
     *given: Array,
     matrices: TileMatrices | None = None,
+    counts: Counts | None = None,
     xp: Namespace,
 ) -> Array:
     """A kernel's result, from arrays that need not lie without gaps, over windows of some images.
 
-    Kernels of points are compiled for the `matrices` that they apply.
+    Kernels of points are compiled for the `matrices` that they apply; averages are told what
+    windows count.
     """
     if not result.size:
         return result
@@ -109,7 +118,8 @@ def launch(
         places |= memory.ptr
         most = max(most, array.size)
     is_aligned, kind = not places % AT_ONCE, given[0].dtype.char
-    run = _prepared(name, axes, images, result.shape, kind, is_aligned, most >= MANY, matrices)
+    sizes, is_wide = (images, *result.shape), most >= MANY
+    run = _prepared(name, axes, sizes, kind, is_aligned, is_wide, matrices, counts)
     run.kernel(run.grid, run.block, (*arrays, *run.arguments))
     return result
 
@@ -135,17 +145,17 @@ class _Run(NamedTuple):
 def _prepared(
     name: str,
     axes: Axes,
-    images: int,
-    shape: Shape,
+    sizes: Shape,
     kind: str,
     is_aligned: bool,
     is_wide: bool,
     matrices: TileMatrices | None,
+    counts: Counts | None,
 ) -> _Run:
-    """How a kernel runs for a result of such a shape, from elements of one kind."""
+    """How a kernel runs for elements of one kind; `sizes` are of the images, and of the result."""
     import numpy
 
-    parts = 2 if kind in "FD" else 1
+    (images, *shape), parts = sizes, 2 if kind in "FD" else 1
     channels, item_bytes = shape[-1] * parts, numpy.dtype(kind).itemsize // parts
     pack = 4 if is_aligned and matrices is None else 1
     while channels % pack or pack * item_bytes > AT_ONCE:
@@ -169,7 +179,8 @@ def _prepared(
         numbers = [packs, windows]
     integer = numpy.int64 if is_wide else numpy.int32
     kernel = _module(kind, pack, is_wide, matrices).get_function(name)
-    return _Run(kernel, grid, block, (_walk(axes), *map(integer, numbers)))
+    tables = [_walk(axes)] if counts is None else [_walk(axes), _counts(counts)]
+    return _Run(kernel, grid, block, (*tables, *map(integer, numbers)))
 
 
 def _walk(axes: Axes) -> Any:
@@ -179,6 +190,18 @@ def _walk(axes: Axes) -> Any:
     missing = [AxisLoop(1, 1, 1, 1, 0, 1)] * (MOST_AXES - len(axes))
     table = numpy.zeros((), dtype=[("axes", numpy.int64, (MOST_AXES, len(AxisLoop._fields)))])
     table["axes"] = [*missing, *axes]
+    return table[()]
+
+
+def _counts(counts: Counts) -> Any:
+    """What windows count, likewise; of an axis that is missing the one cell does."""
+    import numpy
+
+    missing = [(0, 1)] * (MOST_AXES - len(counts.ranges))
+    fields = [("common", numpy.int64), ("ends", numpy.int64, (2, MOST_AXES))]
+    table = numpy.zeros((), dtype=fields)
+    table["common"] = counts.common
+    table["ends"] = list(zip(*missing, *counts.ranges, strict=True))
     return table[()]
 
 

@@ -8,7 +8,15 @@ gaps; what is summed in half precision is summed in single.
 from math import prod
 
 from anyconv._namespace._kinds import accumulator
-from anyconv._namespace._launches import MANY, Axes, cells_of, launch, outputs_of, taps_of
+from anyconv._namespace._launches import (
+    MANY,
+    Axes,
+    Counts,
+    cells_of,
+    launch,
+    outputs_of,
+    taps_of,
+)
 from anyconv._namespace._places import new_array
 from anyconv._typing import Array, DType, Namespace
 
@@ -61,6 +69,18 @@ def sums_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:
 def sums_adjoint_in_kernel(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The adjoint."""
     return launch("sums_adjoint", axes, dy.shape[0], _of_cells(dy, axes, xp=xp), dy, xp=xp)
+
+
+def averages_in_kernel(x: Array, axes: Axes, counts: Counts, *, xp: Namespace) -> Array:
+    """The sum over each window divided by what it counts."""
+    y = _of_outputs(x, axes, xp=xp)
+    return launch("averages", axes, x.shape[0], y, x, counts=counts, xp=xp)
+
+
+def averages_adjoint_in_kernel(dy: Array, axes: Axes, counts: Counts, *, xp: Namespace) -> Array:
+    """The adjoint."""
+    dx = _of_cells(dy, axes, xp=xp)
+    return launch("averages_adjoint", axes, dy.shape[0], dx, dy, counts=counts, xp=xp)
 
 
 def maxima_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:

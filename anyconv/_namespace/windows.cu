@@ -11,6 +11,10 @@ __device__ void add_product(Sum* sums, const Pack& pack, const Pack& factors) {
   for (int v = 0; v < PACK; ++v) sums[v] += (Sum)pack.of[v] * (Sum)factors.of[v];
 }
 
+__device__ void divide(Sum* sums, Sum by) {
+  for (int v = 0; v < PACK; ++v) sums[v] /= by;
+}
+
 __device__ void store(Pack* to, const Sum* sums) {
   Pack pack;
   for (int v = 0; v < PACK; ++v) pack.of[v] = (T)sums[v];
@@ -18,8 +22,10 @@ __device__ void store(Pack* to, const Sum* sums) {
 }
 
 // y[n, o, c] = what is added for each tap on a cell: told the place in x, the tap and the pack.
-template <typename Add>
-__device__ void sum_over_taps(Pack* y, const Walk& walk, Int packs, Int count, Add add_part) {
+// Sums are finished before they are rounded.
+template <typename Add, typename Finish>
+__device__ void sum_over_taps(Pack* y, const Walk& walk, Int packs, Int count, Add add_part,
+                              Finish finish) {
   const Int number = thread_number();
   if (number >= count) return;
   const Place window = window_of(number, packs, walk);
@@ -28,7 +34,13 @@ __device__ void sum_over_taps(Pack* y, const Walk& walk, Int packs, Int count, A
   for_each_tap(walk, window, [&](Int cell, Int tap) {
     add_part(sums, (first + cell) * packs + window.pack, tap, window.pack);
   });
+  finish(sums, number / packs);
   store(y + number, sums);
+}
+
+template <typename Add>
+__device__ void sum_over_taps(Pack* y, const Walk& walk, Int packs, Int count, Add add_part) {
+  sum_over_taps(y, walk, packs, count, add_part, [](Sum*, Int) {});
 }
 
 // x[n, cell, c] = what is added for each window on the cell: told the window, the tap and the cell.
@@ -118,6 +130,47 @@ extern "C" __global__ void sums_adjoint(Pack* dx, const Pack* __restrict__ dy, W
                                         Int count) {
   sum_over_windows(dx, walk, packs, count, [&](Sum* sums, Int window, Int, const Place& cell) {
     add(sums, dy[window * packs + cell.pack]);
+  });
+}
+
+// The cells of each window that count for an average: `common` of all, or where that is zero those
+// from `low` to `high` along each axis.
+struct Counts { long long common, low[3], high[3]; };
+
+__device__ Int count_along(const Axis& axis, Int window, Int low, Int high) {
+  Int count = 0, cell = window * (Int)axis.stride + (Int)axis.start;
+  for (Int k = 0; k < (Int)axis.taps; ++k, cell += (Int)axis.dilation) {
+    count += cell >= low && cell < high;
+  }
+  return count;
+}
+
+__device__ Sum count_of(const Counts& counts, const Walk& walk, Int window) {
+  if (counts.common) return counts.common;
+  const Place place = window_of(window, 1, walk);
+  Int count = 1;
+  for (int i = 0; i < 3; ++i) {
+    count *= count_along(walk.axes[i], place.at[i], counts.low[i], counts.high[i]);
+  }
+  return count;
+}
+
+// y[n, o, c] = sum of x[n, cell, c], divided by the count of the window.
+extern "C" __global__ void averages(Pack* y, const Pack* __restrict__ x, Walk walk, Counts counts,
+                                    Int packs, Int count) {
+  sum_over_taps(
+      y, walk, packs, count, [&](Sum* sums, Int at, Int, Int) { add(sums, x[at]); },
+      [&](Sum* sums, Int window) { divide(sums, count_of(counts, walk, window)); });
+}
+
+// dx[n, cell, c] = sum of dy[n, o, c] over all windows o with the cell, each divided by its count.
+extern "C" __global__ void averages_adjoint(Pack* dx, const Pack* __restrict__ dy, Walk walk,
+                                            Counts counts, Int packs, Int count) {
+  sum_over_windows(dx, walk, packs, count, [&](Sum* sums, Int window, Int, const Place& cell) {
+    Sum part[PACK] = {};
+    add(part, dy[window * packs + cell.pack]);
+    divide(part, count_of(counts, walk, window));
+    for (int v = 0; v < PACK; ++v) sums[v] += part[v];
   });
 }
 
