@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from anyconv._arguments import check_shape, known_shape
 from anyconv._blas import single_threaded_products
+from anyconv._block_maps import as_dtype
 from anyconv._conv_arguments import ConvCall
 from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
 from anyconv._layout import (
@@ -14,7 +15,14 @@ from anyconv._layout import (
     weight_to_canonical,
 )
 from anyconv._lazy_batch import over_batch
-from anyconv._namespace import accumulator, device, is_lazy_blocks, is_numpy
+from anyconv._namespace import (
+    accumulator,
+    device,
+    has_window_kernels,
+    is_lazy_blocks,
+    is_numpy,
+    totals_in_kernel,
+)
 from anyconv._options import current_options
 from anyconv._padded import (
     padded_forward,
@@ -109,14 +117,16 @@ def transposed(
 
 def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
     """The sum over all axes but one."""
-    kept = channels_axis % dy.ndim
-    dtype = accumulator(xp, dy.dtype)
-    if is_lazy_blocks(xp) or kept != dy.ndim - 1 or dtype != dy.dtype:
+    kept, dtype = channels_axis % dy.ndim, accumulator(xp, dy.dtype)
+    is_last = kept == dy.ndim - 1 and not is_lazy_blocks(xp)
+    if is_last and dy.size and has_window_kernels(xp, dy.dtype):
+        total = totals_in_kernel(xp.reshape(dy, (-1, dy.shape[-1])), xp=xp)
+        return as_dtype(total, dy.dtype, xp=xp)
+    if not is_last or dtype != dy.dtype:
         others = tuple(axis for axis in range(dy.ndim) if axis != kept)
         return xp.astype(xp.sum(dy, axis=others, dtype=dtype), dy.dtype)
-    rows = xp.reshape(dy, (-1, dy.shape[-1]))
     with single_threaded_products() if is_numpy(xp) and dy.size > EXACT_ROWS else nullcontext():
-        return _sum_of_rows(rows, xp=xp)
+        return _sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])), xp=xp)
 
 
 def _sum_of_rows(rows: Array, *, xp: Namespace) -> Array:

@@ -25,6 +25,7 @@ from anyconv import (
     adaptive_avg_pool_forward,
     avg_pool_backward,
     avg_pool_forward,
+    conv_backward_bias,
     conv_backward_input,
     conv_backward_weight,
     conv_forward,
@@ -52,6 +53,7 @@ OF_WINDOWS = (
     "sums",
     "sums_adjoint",
     "ties_gradient",
+    "totals",
     "unfold",
     "winners",
     "winners_gradient",
@@ -221,6 +223,15 @@ def test_channels_apart(shape, kernel, options, dtype, same):
     assert same(conv_forward, x, w, **taps) == {"products"}
     assert same(conv_backward_weight, dy, x, w.shape, **taps) == {"products_weight"}
     assert same(conv_backward_input, dy, w, x.shape, **taps) <= {"products", "products_data"}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (33, 5), (2, 60, 60, 4), (5000, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_totals(shape, dtype, same, monkeypatch):
+    dy = whole(np.random.default_rng(10), shape, dtype)
+    assert same(conv_backward_bias, dy) == {"totals"}
+    monkeypatch.setattr(window_kernels, "THREADS_WANTED", 1)  # many rows a share
+    assert same(conv_backward_bias, dy) == {"totals"}
 
 
 TILES = [

@@ -172,7 +172,7 @@ def _prepared(
         blocks = -(-windows // block[1])  # each of a few windows, where there are many
         grid = (-(-length // across), min(blocks, max(blocks // 4, FEWEST_BLOCKS), MOST_BLOCKS))
         numbers = [packs, windows]
-    elif name == "products_weight":
+    elif name in ("products_weight", "totals"):
         numbers = [packs, windows, shape[0]]
     elif matrices is not None:
         grid = (-(-windows * packs // THREADS),)

@@ -18,6 +18,7 @@ from anyconv._namespace._launches import (
     taps_of,
 )
 from anyconv._namespace._places import new_array
+from anyconv._namespace._walks import AxisLoop
 from anyconv._typing import Array, DType, Namespace
 
 # The windows that are added one after the other to a share of a sum, and the threads wanted for it.
@@ -54,11 +55,24 @@ def products_data_in_kernel(dy: Array, w: Array, axes: Axes, *, xp: Namespace) -
 
 def products_weight_in_kernel(x: Array, dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The adjoint in w, `(taps, c)`, of the dtype of sums."""
-    taps, c, windows = taps_of(axes), dy.shape[-1], prod(dy.shape[:-1])
-    shares = max(THREADS_WANTED // (taps * c), -(-windows // MOST_ADDED))
-    shares = min(shares, -(-windows // FEWEST_ADDED))
-    dw = new_array((shares, taps, c), accumulator(xp, dy.dtype), xp=xp)
+    taps, c = taps_of(axes), dy.shape[-1]
+    shape = (_shares(prod(dy.shape[:-1]), taps * c), taps, c)
+    dw = new_array(shape, accumulator(xp, dy.dtype), xp=xp)
     return xp.sum(launch("products_weight", axes, dy.shape[0], dw, x, dy, xp=xp), axis=0)
+
+
+def totals_in_kernel(x: Array, *, xp: Namespace) -> Array:
+    """The sum of all rows `(rows, c)`, of the dtype of sums."""
+    rows, c = x.shape
+    total = new_array((_shares(rows, c), c), accumulator(xp, x.dtype), xp=xp)
+    axes = (AxisLoop(1, 1, 1, 1, 0, 1),)  # each row is an image of one window
+    return xp.sum(launch("totals", axes, rows, total, x, xp=xp), axis=0)
+
+
+def _shares(windows: int, sums: int) -> int:
+    """In how many shares so many windows are added up for each of some sums."""
+    wanted = max(THREADS_WANTED // sums, -(-windows // MOST_ADDED))
+    return min(wanted, -(-windows // FEWEST_ADDED))
 
 
 def sums_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:

@@ -98,6 +98,14 @@ extern "C" __global__ void products_data(Pack* dx, const Pack* __restrict__ dy,
   });
 }
 
+// The rows that one of so many shares of a sum adds up, about as many each.
+struct Share { Int start, stop; };
+
+__device__ Share share_of(Int number, Int shares, Int rows) {
+  const Int length = (rows + shares - 1) / shares, start = number * length;
+  return {start, start + length < rows ? start + length : rows};
+}
+
 // dw[share, t, c] = sum of x[n, cell, c] dy[n, o, c] over the windows of a share, the adjoint in w.
 extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x,
                                            const Pack* __restrict__ dy, Walk walk, Int packs,
@@ -105,11 +113,10 @@ extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x,
   const Int number = thread_number(), taps = taps_of(walk);
   if (number >= shares * taps * packs) return;
   const Int rest = number / packs, pack = number - rest * packs;
-  const Int share = rest / taps, tap = rest - share * taps;
-  const Int length = (windows + shares - 1) / shares;
-  const Int stop = (share + 1) * length < windows ? (share + 1) * length : windows;
+  const Int tap = rest % taps;
+  const Share share = share_of(rest / taps, shares, windows);
   Sum sums[PACK] = {};
-  for (Int row = share * length; row < stop; ++row) {
+  for (Int row = share.start; row < share.stop; ++row) {
     const Place window = window_of(row, 1, walk);
     const Int cell = cell_under(walk, window, tap);
     if (cell < 0) continue;
@@ -117,6 +124,17 @@ extern "C" __global__ void products_weight(Sum* dw, const Pack* __restrict__ x,
     add_product(sums, x[(first + cell) * packs + pack], dy[row * packs + pack]);
   }
   for (int v = 0; v < PACK; ++v) dw[number * PACK + v] = sums[v];
+}
+
+// total[share, c] = sum of x[n, cell, c] over the cells of a share.
+extern "C" __global__ void totals(Sum* total, const Pack* __restrict__ x, Walk, Int packs,
+                                  Int cells, Int shares) {
+  const Int number = thread_number(), pack = number % packs;
+  if (number >= shares * packs) return;
+  const Share share = share_of(number / packs, shares, cells);
+  Sum sums[PACK] = {};
+  for (Int row = share.start; row < share.stop; ++row) add(sums, x[row * packs + pack]);
+  for (int v = 0; v < PACK; ++v) total[number * PACK + v] = sums[v];
 }
 
 // y[n, o, c] = sum of x[n, cell, c].
