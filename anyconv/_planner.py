@@ -267,8 +267,8 @@ def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], h
     workspace = held + max(step.plan.workspace for step in steps)
     images = max(problem.images, 1)
     nanoseconds = sum(step.plan.nanoseconds for step in steps)
-    if traits.runs == "gpu":  # a weight that is flipped is a launch
-        nanoseconds += sum(step.plan.template.flips_weight for step in steps) * GPU.call
+    if traits.runs == "gpu":
+        nanoseconds += _beside_products(problem, traits, steps)
     return Plan(
         problem,
         "input",
@@ -281,6 +281,16 @@ def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], h
         nanoseconds,
         rewritten=steps,
     )
+
+
+def _beside_products(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...]) -> float:
+    """What a GPU takes to flip weights, and to put what phases give between one another."""
+    cost = Cost(0, 0, 0, sum(step.plan.template.flips_weight for step in steps))
+    strides = problem.geometry.stride
+    if any(s > 1 for s in strides):
+        cells = max(problem.images, 1) * prod(problem.geometry.input) * problem.in_channels
+        cost += Cost(0, cells + 2 * cells * len(steps) / prod(strides), 0, 1 + len(steps))
+    return GPU.nanoseconds(cost, traits.element_bytes, is_complex=traits.is_complex)
 
 
 def _phase_problems(problem: Problem) -> Iterator[tuple[tuple[Phase, ...], Problem]]:

@@ -58,7 +58,7 @@ def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:
     if windows.is_pointwise:
         return xp.reshape(u, (n, *windows.input, c))
     if has_window_kernels(xp, u.dtype) and len(windows.kernel) <= MOST_AXES:
-        u = xp.reshape(u, (n, *windows.output, windows.taps, c))
+        u = xp.reshape(u, (n, *windows.output, 1, windows.taps, c))
         return fold_in_kernel(u, _loops(windows), xp=xp)
     x = xp.zeros((n, *windows.input, c), dtype=u.dtype, device=device(u))
     rank = len(windows.kernel)

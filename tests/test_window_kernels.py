@@ -212,6 +212,20 @@ def test_convolution(shape, kernel, options, dtype, same):
     assert same(fold, windows, sizes, kernel, **options) == {"fold"}
 
 
+@pytest.mark.parametrize("each", [1, 2, 4])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
+def test_groups(shape, kernel, options, dtype, each, same):
+    rng = np.random.default_rng(11)
+    shape = (*shape[:-1], 3 * each)
+    x, w = whole(rng, shape, dtype), whole(rng, (*kernel, each, 6), dtype)
+    dy = whole(rng, conv_forward(x, w, groups=3, **options).shape, dtype)
+    gemm = dict(options, algorithm="gemm", groups=3)
+    assert same(conv_forward, x, w, **gemm) == {"unfold"}
+    assert same(conv_backward_weight, dy, x, w.shape, **gemm) == {"unfold"}
+    assert same(conv_backward_input, dy, w, x.shape, **gemm) <= {"unfold", "fold"}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("shape", "kernel", "options"), SHAPES)
 def test_channels_apart(shape, kernel, options, dtype, same):

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from math import prod
 from typing import ClassVar, Literal, Self
 
+from anyconv._algorithms._bilinear import conjugate, join_groups, split_groups
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import has_one_output_each
@@ -24,6 +25,8 @@ from anyconv._namespace import (
     TileMatrices,
     fold_in_kernel,
     from_points_in_kernel,
+    matmul,
+    new_array,
     products_data_in_kernel,
     products_in_kernel,
     products_weight_in_kernel,
@@ -55,12 +58,10 @@ class InKernels(OnCells):
 
 @dataclass(frozen=True)
 class KernelGemm(InKernels, Gemm):
-    """`Gemm` whose B, and its adjoint, are a launch each."""
+    """`Gemm` whose B, and its adjoint, are a launch each.
 
-    @classmethod
-    def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
-        """A single group."""
-        return problem.groups == 1 and super().suits(problem, operation, traits)
+    The matrices of groups are views: groups stand side by side in each row of what is multiplied.
+    """
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """Windows are unfolded in one call."""
@@ -73,41 +74,76 @@ class KernelGemm(InKernels, Gemm):
         return Cost(0, 0 if self._is_product else cells * in_channels, 0, 0)
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
-        """Windows as rows, `(n, *cells, c) -> (rows, taps * c)`."""
-        u = x if self._is_product else unfold_in_kernel(x, self.axes, xp=xp)
-        return (xp.reshape(u, (-1, self.windows.taps * x.shape[-1])),)
+        """Windows as rows, `(n, *cells, g * c) -> (g, rows, taps * c)`."""
+        if self._is_product:
+            return (self._apart(x, xp=xp),)
+        u = unfold_in_kernel(x, self.axes, self.groups, xp=xp)
+        u = xp.reshape(u, (-1, self.windows.taps * x.shape[-1]))
+        return (self._apart(u, xp=xp),)
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
-        """Rows folded back, `(rows, taps * c) -> (n, *cells, c)`."""
+        """Rows folded back, `(g, rows, taps * c) -> (n, *cells, g * c)`."""
         (u,) = terms
-        sizes, taps = self.windows.output, self.windows.taps
+        sizes, taps = (images, *self.windows.output), self.windows.taps
         if self._is_product:
-            return xp.reshape(u, (images, *sizes, u.shape[-1]))
-        u = xp.reshape(u, (images, *sizes, taps, u.shape[-1] // taps))
+            return self._together(u, sizes, xp=xp)
+        u = self._together(u, sizes, xp=xp)
+        u = xp.reshape(u, (*sizes, self.groups, taps, u.shape[-1] // (self.groups * taps)))
         return fold_in_kernel(u, self.axes, xp=xp)
 
     def weight(self, w: Array, *, xp: Namespace) -> Sequence[Array]:
-        """One matrix, `(*kernel, c, k) -> (taps * c, k)`."""
-        return (xp.reshape(w, (-1, w.shape[-1])),)
+        """One matrix a group, `(*kernel, c, g * k) -> (g, taps * c, k)`."""
+        return (self._apart(w, xp=xp),)
 
     def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """That of a turned weight, `(*kernel, k, c) -> (taps * c, k)`."""
+        """That of a turned weight of a single group, `(*kernel, k, c) -> (taps * c, k)`."""
         k = w.shape[-2]
         if self.windows.taps > 1:
             w = xp.moveaxis(w, -2, 0)
         return (xp.matrix_transpose(xp.reshape(w, (k, -1))),)
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:
-        """The inverse, `(taps * c, k) -> (*kernel, c, k)`."""
-        return xp.reshape(terms[0], (*self.windows.kernel, -1, terms[0].shape[-1]))
+        """The inverse, `(g, taps * c, k) -> (*kernel, c, g * k)`."""
+        (g,) = terms
+        return self._together(g, (*self.windows.kernel, g.shape[-2] // self.windows.taps), xp=xp)
 
     def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
-        """Rows are outputs, `(rows, k) -> (n, *output, k)`."""
-        return xp.reshape(m, (images, *self.windows.output, m.shape[-1]))
+        """Rows are outputs, `(g, rows, k) -> (n, *output, g * k)`."""
+        return self._together(m, (images, *self.windows.output), xp=xp)
 
     def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
-        """`(n, *output, k) -> (rows, k)`."""
-        return xp.reshape(y, (-1, y.shape[-1]))
+        """`(n, *output, g * k) -> (g, rows, k)`."""
+        return self._apart(y, xp=xp)
+
+    def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
+        """The products of all groups, side by side in each row."""
+        if self.groups == 1:
+            return matmul(data, weight, xp=xp)
+        rows, columns = data.shape[-2], weight.shape[-1]
+        y = new_array((rows, self.groups * columns), data.dtype, xp=xp)
+        return matmul(data, weight, out=self._apart(y, xp=xp), xp=xp)
+
+    def multiply_adjoint_data(self, m: Array, weight: Array, *, xp: Namespace) -> Array:
+        """Likewise."""
+        return self.multiply(m, conjugate(xp.matrix_transpose(weight), xp=xp), xp=xp)
+
+    def multiply_adjoint_weight(self, data: Array, m: Array, *, xp: Namespace) -> Array:
+        """Likewise."""
+        if self.groups == 1:
+            return super().multiply_adjoint_weight(data, m, xp=xp)
+        return self.multiply(conjugate(xp.matrix_transpose(data), xp=xp), m, xp=xp)
+
+    def _apart(self, a: Array, *, xp: Namespace) -> Array:
+        """`(..., g * c) -> (g, rows, c)`, a view; of a single group, `(rows, c)`."""
+        if self.groups == 1:
+            return xp.reshape(a, (-1, a.shape[-1]))
+        return split_groups(a, self.groups, xp=xp)
+
+    def _together(self, a: Array, shape: Shape, *, xp: Namespace) -> Array:
+        """The inverse, `(g, rows, c) -> (*shape, g * c)`."""
+        if self.groups == 1:
+            return xp.reshape(a, (*shape, a.shape[-1]))
+        return join_groups(a, (*shape, self.groups * a.shape[-1]), xp=xp)
 
     @cached_property
     def _is_product(self) -> bool:

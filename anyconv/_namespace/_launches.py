@@ -100,12 +100,13 @@ def launch(
     *given: Array,
     matrices: TileMatrices | None = None,
     counts: Counts | None = None,
+    groups: int = 1,
     xp: Namespace,
 ) -> Array:
     """A kernel's result, from arrays that need not lie without gaps, over windows of some images.
 
     Kernels of points are compiled for the `matrices` that they apply; averages are told what
-    windows count.
+    windows count, and unfolding how many groups of channels there are.
     """
     if not result.size:
         return result
@@ -119,7 +120,7 @@ def launch(
         most = max(most, array.size)
     is_aligned, kind = not places % AT_ONCE, given[0].dtype.char
     sizes, is_wide = (images, *result.shape), most >= MANY
-    run = _prepared(name, axes, sizes, kind, is_aligned, is_wide, matrices, counts)
+    run = _prepared(name, axes, sizes, groups, kind, is_aligned, is_wide, matrices, counts)
     run.kernel(run.grid, run.block, (*arrays, *run.arguments))
     return result
 
@@ -146,6 +147,7 @@ def _prepared(
     name: str,
     axes: Axes,
     sizes: Shape,
+    groups: int,
     kind: str,
     is_aligned: bool,
     is_wide: bool,
@@ -156,12 +158,14 @@ def _prepared(
     import numpy
 
     (images, *shape), parts = sizes, 2 if kind in "FD" else 1
-    channels, item_bytes = shape[-1] * parts, numpy.dtype(kind).itemsize // parts
+    together, item_bytes = shape[-1] * parts, numpy.dtype(kind).itemsize // parts
+    if name == "fold":
+        together //= groups
     pack = 4 if is_aligned and matrices is None else 1
-    while channels % pack or pack * item_bytes > AT_ONCE:
+    while together % pack or pack * item_bytes > AT_ONCE:
         pack //= 2
-    packs, windows = channels // pack, images * windows_of(axes)
-    threads = prod(shape[:-1]) * packs
+    threads, packs = prod(shape) * parts // pack, groups * together // pack
+    windows = images * windows_of(axes)
     grid: Shape = (-(-threads // THREADS),)
     block: Shape = (THREADS,)
     numbers = [packs, threads]
@@ -171,7 +175,9 @@ def _prepared(
         block = (across, THREADS // across)
         blocks = -(-windows // block[1])  # each of a few windows, where there are many
         grid = (-(-length // across), min(blocks, max(blocks // 4, FEWEST_BLOCKS), MOST_BLOCKS))
-        numbers = [packs, windows]
+        numbers = [packs, windows, groups]
+    elif name == "fold":
+        numbers.append(groups)
     elif name in ("products_weight", "totals"):
         numbers = [packs, windows, shape[0]]
     elif matrices is not None:

@@ -49,7 +49,7 @@ def _by_cublas(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array
         left, right = _flat(a, 2), _flat(b, 2)
         y = left @ right if out is None else left.dot(right, out.reshape(rows, columns))
     elif (stack == others or not (stack and others)) and has_stacked_products(a.dtype, b.dtype):
-        result = None if out is None else out.reshape(-1, rows, columns)
+        result = None if out is None else _flat(out, 3)
         y = multiply_stacks(_flat(a, 3), _flat(b, 3), out=result, xp=xp)
     else:
         return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)

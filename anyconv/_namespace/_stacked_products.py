@@ -20,7 +20,7 @@ def has_stacked_products(*dtypes: DType) -> bool:
 def multiply_stacks(a: Array, b: Array, *, out: Array | None = None, xp: Namespace) -> Array:
     """`(stack, rows, inner) @ (stack, inner, columns)`; one may be a stack of one matrix for all.
 
-    Written to `out` where one is given, without gaps. Half precision is summed in single.
+    Written to `out` where one is given, whose rows are whole. Half precision is summed in single.
     """
     (count, rows, inner), (others, _, columns) = a.shape, b.shape
     stack = max(count, others)
@@ -30,6 +30,7 @@ def multiply_stacks(a: Array, b: Array, *, out: Array | None = None, xp: Namespa
         return y
     gemm, handle = _cublas()
     kind, left, right = _kind(a.dtype.char), _matrices(a, xp=xp), _matrices(b, xp=xp)
+    result = _matrices(y, xp=xp)
     # What lies in rows is to cuBLAS, which counts down columns, the transpose: y^T = b^T a^T.
     gemm(
         handle(),
@@ -48,10 +49,10 @@ def multiply_stacks(a: Array, b: Array, *, out: Array | None = None, xp: Namespa
         left.row,
         left.step,
         kind.zero,
-        memory_of(y).ptr,
+        memory_of(result.array).ptr,
         kind.element,
-        columns,
-        rows * columns,
+        result.row,
+        result.step,
         stack,
         kind.total,
         _DEFAULT,

@@ -25,16 +25,19 @@ from anyconv._typing import Array, DType, Namespace
 FEWEST_ADDED, MOST_ADDED, THREADS_WANTED = 32, 1024, 2**18
 
 
-def unfold_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:
-    """Each window as a row, `(n, *output, taps, c)`; zero where a tap is on no cell."""
+def unfold_in_kernel(x: Array, axes: Axes, groups: int = 1, *, xp: Namespace) -> Array:
+    """Each window as a row, `(n, *output, groups, taps, c)`; zero where a tap is on no cell."""
     images, *_, channels = x.shape
-    u = new_array((images, *outputs_of(axes), taps_of(axes), channels), x.dtype, xp=xp)
-    return launch("unfold", axes, images, u, x, xp=xp)
+    shape = (images, *outputs_of(axes), groups, taps_of(axes), channels // groups)
+    u = new_array(shape, x.dtype, xp=xp)
+    return launch("unfold", axes, images, u, x, groups=groups, xp=xp)
 
 
 def fold_in_kernel(u: Array, axes: Axes, *, xp: Namespace) -> Array:
-    """The adjoint, `(n, *cells, c)`."""
-    return launch("fold", axes, u.shape[0], _of_cells(u, axes, xp=xp), u, xp=xp)
+    """The adjoint, `(n, *cells, groups * c)`."""
+    images, groups, channels = u.shape[0], u.shape[-3], u.shape[-1]
+    x = new_array((images, *cells_of(axes), groups * channels), u.dtype, xp=xp)
+    return launch("fold", axes, images, x, u, groups=groups, xp=xp)
 
 
 def products_in_kernel(

@@ -57,13 +57,15 @@ __device__ void sum_over_windows(Pack* x, const Walk& walk, Int packs, Int count
   store(x + number, sums);
 }
 
-// u[n, o, t, c] = x[n, cell, c]. A thread keeps its tap and channels and takes window after window.
+// u[n, o, g, t, c] = x[n, cell, g, c], the channels of a group together. A thread keeps its tap and
+// its channels and takes window after window.
 extern "C" __global__ void unfold(Pack* u, const Pack* __restrict__ x, Walk walk, Int packs,
-                                  Int windows) {
-  const Int length = taps_of(walk) * packs;
+                                  Int windows, Int groups) {
+  const Int taps = taps_of(walk), length = taps * packs, each = packs / groups;
   const Int column = (Int)blockIdx.x * blockDim.x + threadIdx.x;
   if (column >= length) return;
-  const Int tap = column / packs, pack = column - tap * packs;
+  const Int row_of_taps = column / each, group = row_of_taps / taps;
+  const Int tap = row_of_taps - group * taps, pack = column - (row_of_taps - group) * each;
   const Int step = (Int)gridDim.y * blockDim.y;
   for (Int row = (Int)blockIdx.y * blockDim.y + threadIdx.y; row < windows; row += step) {
     const Place window = window_of(row, 1, walk);
@@ -72,12 +74,13 @@ extern "C" __global__ void unfold(Pack* u, const Pack* __restrict__ x, Walk walk
   }
 }
 
-// x[n, cell, c] = sum of u[n, o, t, c] over all taps t of windows o on the cell.
+// x[n, cell, g, c] = sum of u[n, o, g, t, c] over all taps t of windows o on the cell.
 extern "C" __global__ void fold(Pack* x, const Pack* __restrict__ u, Walk walk, Int packs,
-                                Int count) {
-  const Int taps = taps_of(walk);
+                                Int count, Int groups) {
+  const Int taps = taps_of(walk), each = packs / groups;
   sum_over_windows(x, walk, packs, count, [&](Sum* sums, Int window, Int tap, const Place& cell) {
-    add(sums, u[(window * taps + tap) * packs + cell.pack]);
+    const Int group = cell.pack / each;
+    add(sums, u[((window * groups + group) * taps + tap - group) * each + cell.pack]);
   });
 }
 
