@@ -161,7 +161,7 @@ def _prepared(
     together, item_bytes = shape[-1] * parts, numpy.dtype(kind).itemsize // parts
     if name == "fold":
         together //= groups
-    pack = 4 if is_aligned and matrices is None else 1
+    pack = 8 if is_aligned and matrices is None else 1
     while together % pack or pack * item_bytes > AT_ONCE:
         pack //= 2
     threads, packs = prod(shape) * parts // pack, groups * together // pack
