@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from anyconv._namespace._loops import FOUR, ONE, THREE, TWO, U, _inner, _loop
+from anyconv._namespace._kept_loops import inner, loop
+from anyconv._namespace._loops import FOUR, ONE, THREE, TWO, U
 from anyconv._namespace._transforms import LANES
 from anyconv._typing import Array
 
@@ -28,7 +29,7 @@ L, EIGHT = U(LANES), U(8)
 ALIGNMENT = 64
 
 
-@_inner
+@inner
 def _pass_2(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
     """Radix two; the roots begin at `w[t]`, their parts side by side."""
     from_next, to_next = m * s * L, s * L
@@ -46,7 +47,7 @@ def _pass_2(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array
                 yi[j + to_next + v] = r1 * s1 + i1 * c1
 
 
-@_inner
+@inner
 def _pass_3(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
     """Radix three."""
     half, sine = w.dtype.type(0.5), w.dtype.type(0.8660254037844386)
@@ -71,7 +72,7 @@ def _pass_3(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array
                 yi[j + TWO * to_next + v] = r2 * s2 + i2 * c2
 
 
-@_inner
+@inner
 def _pass_4(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
     """Radix four."""
     from_next, to_next = m * s * L, s * L
@@ -99,7 +100,7 @@ def _pass_4(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array
                 yi[j + THREE * to_next + v] = r3 * s3 + i3 * c3
 
 
-@_inner
+@inner
 def _pass_5(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
     """Radix five."""
     cos1, cos2 = w.dtype.type(0.30901699437494745), w.dtype.type(-0.8090169943749475)
@@ -149,7 +150,7 @@ def _pass_5(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array
                 yi[j + FOUR * to_next + v] = r4 * s4 + i4 * c4
 
 
-@_inner
+@inner
 def _passes(
     r: Array, i: Array, other_r: Array, other_i: Array, n: int, radices: Array, w: Array
 ) -> None:
@@ -177,7 +178,7 @@ def _passes(
         s *= radix
 
 
-@_inner
+@inner
 def _read_complex(
     r: Array, i: Array, x: Array, a: Any, step: Any, cells: Any, gap: Any, width: Any
 ) -> None:
@@ -188,7 +189,7 @@ def _read_complex(
             r[j + v], i[j + v] = x[b + v + v], x[b + v + v + ONE]
 
 
-@_inner
+@inner
 def _read_real(
     r: Array, i: Array, x: Array, a: Any, step: Any, cells: Any, gap: Any, width: Any
 ) -> None:
@@ -204,7 +205,7 @@ def _read_real(
                 r[j + v] = x[b + v]
 
 
-@_inner
+@inner
 def _read_half(
     r: Array, i: Array, x: Array, a: Any, step: Any, n: Any, w: Array, t: Any, width: Any
 ) -> None:
@@ -226,7 +227,7 @@ def _read_half(
             r[k + v], i[k + v] = even_r + odd_i, odd_r - even_i
 
 
-@_inner
+@inner
 def _write_complex(
     y: Array,
     j: Any,
@@ -245,7 +246,7 @@ def _write_complex(
             y[b + v + v], y[b + v + v + ONE] = scale * r[a + v], scale * i[a + v]
 
 
-@_inner
+@inner
 def _write_real(
     y: Array,
     j: Any,
@@ -269,7 +270,7 @@ def _write_real(
                 y[b + v] = scale * r[a + v]
 
 
-@_inner
+@inner
 def _write_half(
     y: Array,
     j: Any,
@@ -302,7 +303,7 @@ def _write_half(
             y[k + v + v], y[k + v + v + ONE] = scale * (even_r - odd_r), scale * (odd_i - even_i)
 
 
-@_inner
+@inner
 def _turn_in(z: Array, x: Array, a: Any, cells: Any, width: Any) -> None:
     """Rows of x, a lane each, as the columns of z; a few cells at once, which share cache lines."""
     whole = cells // EIGHT * EIGHT
@@ -315,7 +316,7 @@ def _turn_in(z: Array, x: Array, a: Any, cells: Any, width: Any) -> None:
             z[c * L + v] = x[a + v * cells + c]
 
 
-@_inner
+@inner
 def _turn_out(y: Array, j: Any, cells: Any, width: Any, z: Array) -> None:
     """The adjoint."""
     whole = cells // EIGHT * EIGHT
@@ -328,7 +329,7 @@ def _turn_out(y: Array, j: Any, cells: Any, width: Any, z: Array) -> None:
             y[j + v * cells + c] = z[c * L + v]
 
 
-@_loop
+@loop
 def transform(
     y: Array,
     x: Array,

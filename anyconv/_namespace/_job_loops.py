@@ -19,7 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from anyconv._namespace._loops import _loop as kept_loop
+from anyconv._namespace._kept_loops import loop as kept_loop
 from anyconv._typing import Array
 
 # Where a mailbox keeps the address of its calls, how many there are, what came of them, and whether

@@ -13,43 +13,20 @@ An array in a tuple is counted in and out of it, which short loops cannot afford
 In the loops a is a place in x, p one among the factors and j one in y; i goes along neighbours.
 
 This module is imported where Numba can be; indices are unsigned, which spares Numba a look at
-their sign that keeps loops from vectors. All of it is one file, because what Numba keeps on disk is
-made anew when a loop's own file has changed, not when another has. (`_fourier_loops` takes nothing
-from here but how to compile.)
+their sign that keeps loops from vectors.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
+from anyconv._namespace._kept_loops import inlined, inner, loop, named
 from anyconv._typing import Array
 
 OUTPUTS, TAPS, STRIDE, DILATION, START, CELLS, X_STEP, Y_STEP = range(8)
 IMAGES, OUTER, MIDDLE, INNER = range(4)
 
 
-class _Apart(CompilerBase):  # type: ignore[misc]
-    """Arrays that are written to share no memory with others: each loop need not find that out."""
-
-    def define_pipelines(self) -> list[Any]:
-        """Numba's own, with what it assumes of its parallel loops."""
-        self.state.flags.noalias = True
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
-
-
-# Sums may be contracted to fused multiply-adds, nothing else is left to the compiler's taste.
-_OPTIONS = {
-    "nogil": True,
-    "fastmath": {"contract"},
-    "error_model": "numpy",
-    "pipeline_class": _Apart,
-}
-
-_inner = njit(**_OPTIONS)
-_inlined = njit(forceinline=True, **_OPTIONS)  # called for a few neighbours
 U = np.uint64
 ONE, TWO, THREE, FOUR, FIVE, SEVEN = U(1), U(2), U(3), U(4), U(5), U(7)
 MANY = 2**62
@@ -59,15 +36,7 @@ AT_ONCE = 1024
 SHORT = U(8)
 
 
-def _loop(function: Callable[..., Any], options: dict[str, Any] = _OPTIONS) -> Any:
-    """Compiled when it is first called, and kept on disk where Numba finds a place for it."""
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that may be written
-        return njit(**options)(function)
-
-
-@_inner
+@inner
 def _taps_under(
     axes: Array, a: int, b: int, o: int, at: Array, tap: Array, rows: bool
 ) -> tuple[Any, Any]:
@@ -97,7 +66,7 @@ def _taps_under(
     return count, taps
 
 
-@_inner
+@inner
 def _room(axes: Array) -> tuple[Array, ...]:
     """Room for the taps of a segment, `at` and `tap`, for what it is, and for where the next is."""
     taps = axes[OUTER, TAPS] * axes[MIDDLE, TAPS] * axes[INNER, TAPS]
@@ -105,13 +74,13 @@ def _room(axes: Array) -> tuple[Array, ...]:
     return at, tap, np.empty(5, np.uint64), np.zeros(4, np.int64)
 
 
-@_inner
+@inner
 def _steps(axes: Array) -> tuple[Any, Any]:
     """The elements from a cell to that of the next output of a segment, and to that output."""
     return U(axes[INNER, STRIDE] * axes[INNER, X_STEP]), U(axes[INNER, Y_STEP])
 
 
-@_inner
+@inner
 def _advance(
     axes: Array, at: Array, tap: Array, segment: Array, place: Array, rows: bool, most: int = MANY
 ) -> bool:
@@ -147,7 +116,8 @@ def _four_by(rows: int, taps: int, stride: int) -> Any:
     sees which do; `step` is from one cell to the next.
     """
 
-    @_inlined
+    @inlined
+    @named(rows, taps, stride)
     def products_of_four(
         y: Array,
         y0: int,
@@ -184,7 +154,8 @@ def _four_by(rows: int, taps: int, stride: int) -> Any:
 def _weight_by(rows: int, taps: int, stride: int) -> Any:
     """The share of four outputs in the gradients of the factors, likewise."""
 
-    @_inlined
+    @inlined
+    @named(rows, taps, stride)
     def weight_of_four(
         w: Array,
         p: int,
@@ -217,7 +188,8 @@ def _weight_by(rows: int, taps: int, stride: int) -> Any:
 def _data_by(taps: int, stride: int) -> Any:
     """What four outputs add to the cells under so many taps of a row, each cell written once."""
 
-    @_inlined
+    @inlined
+    @named(taps, stride)
     def data_of_four(
         x: Array,
         a: int,
@@ -251,13 +223,13 @@ _data_by_three, _data_by_one = _data_by(3, 1), _data_by(1, 1)
 _data_by_three_in_twos, _data_by_one_in_twos = _data_by(3, 2), _data_by(1, 2)
 
 
-@_inner
+@inner
 def _is_nine(tap: Array, count: int, in_row: int) -> bool:
     """Whether the taps are the first nine, three rows of three."""
     return in_row == THREE and count == U(9) and tap[8] == U(8)
 
 
-@_loop
+@loop
 def products(
     y: Array,
     x: Array,
@@ -350,7 +322,7 @@ def products(
                 t += ONE
 
 
-@_loop
+@loop
 def products_data(
     x: Array,
     y: Array,
@@ -395,7 +367,7 @@ def products_data(
                     x[a + i] += y[y0 + i] * w[p + i]
 
 
-@_loop
+@loop
 def products_weight(
     w: Array,
     x: Array,
@@ -452,7 +424,7 @@ def products_weight(
             first += most
 
 
-@_loop
+@loop
 def plane_products(y: Array, x: Array, w: Array, axes: Array) -> None:
     """`y = sum_t x_t * w_t` of a single channel, whose rows lie without gaps; w has the taps."""
     at, tap, segment, place = _room(axes)
@@ -477,7 +449,7 @@ def plane_products(y: Array, x: Array, w: Array, axes: Array) -> None:
             t += ONE
 
 
-@_loop
+@loop
 def plane_products_complex(y: Array, x: Array, w: Array, axes: Array) -> None:
     """The same of complex numbers, as pairs of real ones: by both parts of a factor in one pass.
 
@@ -517,7 +489,7 @@ def plane_products_complex(y: Array, x: Array, w: Array, axes: Array) -> None:
             y[y0 + odd] = by_real[odd] + by_imaginary[even]
 
 
-@_loop
+@loop
 def unfold(u: Array, x: Array, axes: Array, channels: int) -> None:
     """Each window as a row of u, its taps one after the other; zero where a tap is on no cell."""
     at, tap, segment, place = _room(axes)
@@ -537,7 +509,7 @@ def unfold(u: Array, x: Array, axes: Array, channels: int) -> None:
                     u[j + i] = x[a + i]
 
 
-@_loop
+@loop
 def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
     """The adjoint of `unfold`, added to x."""
     at, tap, segment, place = _room(axes)
@@ -554,14 +526,14 @@ def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
                     x[a + i] += u[j + i]
 
 
-@_inner
+@inner
 def _span(axes: Array, outputs: int, taps: int) -> Any:
     """The cells of a row from the first of some outputs' windows to the last, of so many taps."""
     apart = (outputs - ONE) * U(axes[INNER, STRIDE])
     return apart + (taps - ONE) * U(axes[INNER, DILATION]) + ONE
 
 
-@_inner
+@inner
 def _runs(axes: Array, outputs: int, channels: int) -> tuple[Any, Any]:
     """Some outputs as runs of neighbours, whose cells are neighbours too, and their length."""
     c = U(channels)
@@ -570,7 +542,7 @@ def _runs(axes: Array, outputs: int, channels: int) -> tuple[Any, Any]:
     return outputs, c
 
 
-@_inner
+@inner
 def _taps_of_row(axes: Array) -> Array:
     """The elements from the first tap of a row to each."""
     step = U(axes[INNER, DILATION] * axes[INNER, X_STEP])
@@ -580,19 +552,19 @@ def _taps_of_row(axes: Array) -> Array:
     return at
 
 
-@_inner
+@inner
 def _larger(a: Any, b: Any) -> Any:
     """The larger of two numbers; NaN wins."""
     return b if (b > a or b != b) else a
 
 
-@_inner
+@inner
 def _both(a: Any, b: Any, largest: bool) -> Any:
     """The larger of two numbers, or their sum."""
     return _larger(a, b) if largest else a + b
 
 
-@_inner
+@inner
 def _combine(
     y: Array,
     outputs: int,
@@ -642,7 +614,7 @@ def _combine(
             t += ONE
 
 
-@_inner
+@inner
 def _pool(y: Array, x: Array, axes: Array, channels: int, most: int, largest: bool) -> None:
     """The largest or the sum of each window, zero where it sees no cell.
 
@@ -669,19 +641,19 @@ def _pool(y: Array, x: Array, axes: Array, channels: int, most: int, largest: bo
             _combine(y, outputs, y_next, x, cells, x_next, length, c, at, count, largest)
 
 
-@_loop
+@loop
 def sums(y: Array, x: Array, axes: Array, channels: int, most: int) -> None:
     """The sum over each window, zero where it sees no cell."""
     _pool(y, x, axes, channels, most, False)
 
 
-@_loop
+@loop
 def maxima(y: Array, x: Array, axes: Array, channels: int, most: int) -> None:
     """The maximum of each window, which sees a cell at least."""
     _pool(y, x, axes, channels, most, True)
 
 
-@_loop
+@loop
 def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, most: int, sets: bool) -> None:
     """The adjoint of `sums`: y added to the cells of each window, or set where no two share one."""
     at, tap, segment, place = _room(axes)
@@ -710,7 +682,7 @@ def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, most: int, sets
                 _hand_out(x, a, y, j, at, count, c, sets)
 
 
-@_inner
+@inner
 def _hand_out(
     x: Array, cells: int, y: Array, j: int, at: Array, count: int, n: int, sets: bool
 ) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from anyconv._namespace._kept_loops import inner, loop
 from anyconv._namespace._loops import (
     CELLS,
     IMAGES,
@@ -34,8 +35,6 @@ from anyconv._namespace._loops import (
     X_STEP,
     Y_STEP,
     U,
-    _inner,
-    _loop,
 )
 from anyconv._namespace._product_loops import _aligned, _multiply, _panels
 from anyconv._namespace._tile_loops import MOST_VECTORS, VECTOR_BYTES, combine_rows
@@ -56,7 +55,7 @@ MOST_COMBINED = 6
 KERNEL, TILE, CELLS_OF, POINTS, X, Y, APART, PACKED, TABLE_ROWS = range(9)
 
 
-@_inner
+@inner
 def _along(
     y: int,
     y_i: int,
@@ -110,7 +109,7 @@ def _along(
                     combine_rows(1, t, t_at, to, y_k, place, x_k, m)
 
 
-@_inner
+@inner
 def _transform(
     table: Array,
     t: Array,
@@ -161,7 +160,7 @@ def _transform(
         t_at += n * m
 
 
-@_inner
+@inner
 def _pack_steps(table: Array, row: int, sizes: int, apart: int) -> None:
     """Steps of vectors of such sizes, neighbours so far apart."""
     table[row, 2] = apart
@@ -169,7 +168,7 @@ def _pack_steps(table: Array, row: int, sizes: int, apart: int) -> None:
     table[row, 0] = table[sizes, 1] * table[row, 1]
 
 
-@_inner
+@inner
 def _table(axes: Array, tile: Array, is_complex: bool) -> Any:
     """The table, with the sizes and the steps of x and y."""
     table = np.zeros((TABLE_ROWS, 3), np.int64)
@@ -183,20 +182,20 @@ def _table(axes: Array, tile: Array, is_complex: bool) -> Any:
     return table
 
 
-@_inner
+@inner
 def _planes(table: Array) -> Any:
     """The numbers that the points of one tile are."""
     return table[POINTS, 0] * table[POINTS, 1] * table[POINTS, 2]
 
 
-@_inner
+@inner
 def _room(table: Array, like: Array) -> Any:
     """Room for a tile's vectors between two axes, or gathered, or twice as many."""
     cells = table[CELLS_OF, 0] * (table[CELLS_OF, 1] + 1) * table[CELLS_OF, 2]
     return _aligned(2 * cells * MOST_VECTORS * VECTOR_BYTES // like.itemsize, like)
 
 
-@_inner
+@inner
 def _count(axes: Array, tile: Array) -> Any:
     """All tiles."""
     count = axes[IMAGES, OUTPUTS]
@@ -205,7 +204,7 @@ def _count(axes: Array, tile: Array) -> Any:
     return count
 
 
-@_inner
+@inner
 def _place(axes: Array, tile: Array, first: int, count: int, places: Array) -> None:
     """Of some tiles the image, and the first output along each axis."""
     for i in range(count):
@@ -217,7 +216,7 @@ def _place(axes: Array, tile: Array, first: int, count: int, places: Array) -> N
         places[i, IMAGES] = rest
 
 
-@_inner
+@inner
 def _to_points(
     table: Array,
     t: Array,
@@ -246,7 +245,7 @@ def _to_points(
             y[j + v] = -y[a + v]
 
 
-@_inner
+@inner
 def _from_points(
     table: Array,
     t: Array,
@@ -268,7 +267,7 @@ def _from_points(
     _transform(table, t, pairs, target, steps, made, source, APART, POINTS, width, room, marks)
 
 
-@_inner
+@inner
 def _form_points(
     table: Array,
     t: Array,
@@ -336,7 +335,7 @@ def _form_points(
             lane += some
 
 
-@_inner
+@inner
 def _form_weights(
     table: Array,
     t: Array,
@@ -380,7 +379,7 @@ def _form_weights(
             )
 
 
-@_inner
+@inner
 def _multiply_points(
     table: Array,
     is_complex: bool,
@@ -422,7 +421,7 @@ def _multiply_points(
         )  # fmt: skip
 
 
-@_inner
+@inner
 def _write_outputs(
     table: Array,
     t: Array,
@@ -464,7 +463,7 @@ def _write_outputs(
                         y[target + k] = spare[packed + k]
 
 
-@_inner
+@inner
 def _add_weights(
     table: Array,
     t: Array,
@@ -493,7 +492,7 @@ def _add_weights(
                 w[target + k] += spare[packed + k]
 
 
-@_loop
+@loop
 def convolve(
     y: Array,
     x: Array,
@@ -566,7 +565,7 @@ def convolve(
             at += planes * u_apart if holds else 0
 
 
-@_loop
+@loop
 def convolve_weight(
     w: Array,
     x: Array,

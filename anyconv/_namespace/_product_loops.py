@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from anyconv._namespace._kept_loops import inner, loop
 from anyconv._namespace._loops import (
     CELLS,
     DILATION,
@@ -28,8 +29,6 @@ from anyconv._namespace._loops import (
     X_STEP,
     Y_STEP,
     U,
-    _inner,
-    _loop,
 )
 from anyconv._namespace._tile_loops import (
     MOST_VECTORS,
@@ -49,7 +48,7 @@ SUMMED, SUMMED_FAR, FAR = 512, 256, 1024
 ROWS_OF = np.asarray(TILE_ROWS)
 
 
-@_inner
+@inner
 def _multiply(
     vectors: int,
     y: Any,
@@ -90,7 +89,7 @@ def _multiply(
                 )
 
 
-@_inner
+@inner
 def _panels(columns: int, size: int, most: int) -> Any:
     """The vectors in each panel, which are as even as they can be."""
     vectors = -(-columns // size)
@@ -101,7 +100,7 @@ def _panels(columns: int, size: int, most: int) -> Any:
     return panels
 
 
-@_inner
+@inner
 def _spans(axes: Array, axis: int, spans: Array) -> Any:
     """The outputs along an axis by the taps they have on cells: first, stop, low, high of each."""
     outputs, taps, stride, dilation, start, cells = axes[axis, :6]
@@ -118,13 +117,13 @@ def _spans(axes: Array, axis: int, spans: Array) -> Any:
     return count
 
 
-@_inner
+@inner
 def _most_spans(axes: Array, axis: int) -> Any:
     """No more spans than that: one for each window that begins before the input or ends after."""
     return min(axes[axis, OUTPUTS], 2 * axes[axis, TAPS] * axes[axis, DILATION] + 1)
 
 
-@_inner
+@inner
 def _put_run(runs: Array, count: int, f: int, length: int, at: int, portion: Array) -> Any:
     """A run of neighbours of a window, as far as it is in a portion; the new count of runs."""
     low, high, place, width = portion
@@ -136,7 +135,7 @@ def _put_run(runs: Array, count: int, f: int, length: int, at: int, portion: Arr
     return count + 1
 
 
-@_inner
+@inner
 def _runs_of(axes: Array, spans: Array, c: int, portion: Array, runs: Array) -> Any:
     """The runs of a class of windows in a portion: place in x, in the panel, and length, of each.
 
@@ -163,7 +162,7 @@ def _runs_of(axes: Array, spans: Array, c: int, portion: Array, runs: Array) -> 
     return count
 
 
-@_inner
+@inner
 def _windows_of(axes: Array, spans: Array, count: int, x_at: Array, y_at: Array) -> Any:
     """The places of a class's windows in x and y, written from the count on; the new count."""
     step = axes[INNER, STRIDE] * axes[INNER, X_STEP]
@@ -185,7 +184,7 @@ def _windows_of(axes: Array, spans: Array, count: int, x_at: Array, y_at: Array)
     return count
 
 
-@_inner
+@inner
 def _pack(
     panel: Array,
     at: int,
@@ -226,7 +225,7 @@ def _pack(
         f += length
 
 
-@_inner
+@inner
 def _portion(total: int, unit: int) -> Any:
     """How many sums are formed at a time: whole units where that can be."""
     most = max(SUMS // unit, 1) * unit if unit <= SUMS else -(-unit // -(-unit // SUMS))
@@ -236,7 +235,7 @@ def _portion(total: int, unit: int) -> Any:
     return most
 
 
-@_inner
+@inner
 def _aligned(elements: int, y: Array) -> Any:
     """Room that begins where a vector may."""
     spare = VECTOR_BYTES // y.itemsize
@@ -245,7 +244,7 @@ def _aligned(elements: int, y: Array) -> Any:
     return room[skipped : skipped + elements]
 
 
-@_inner
+@inner
 def _classes(axes: Array) -> Any:
     """Windows by the taps that they have on cells: the spans of each class, and where it ends.
 
@@ -267,7 +266,7 @@ def _classes(axes: Array) -> Any:
     return spans, ends, x_at, y_at
 
 
-@_loop
+@loop
 def product(
     y: Array,
     x: Array,
@@ -322,7 +321,7 @@ def product(
                 column += width
 
 
-@_inner
+@inner
 def _begins(axes: Array, spans: Array) -> Any:
     """The first tap of a class that is on a cell; the number of all if there is none."""
     taps = axes[MIDDLE, TAPS] * axes[INNER, TAPS]
@@ -331,7 +330,7 @@ def _begins(axes: Array, spans: Array) -> Any:
     return spans[0, 2] * taps + spans[1, 2] * axes[INNER, TAPS] + spans[2, 2]
 
 
-@_inner
+@inner
 def _segments(axes: Array, first: int, most: int, segments: Array) -> Any:
     """Some windows from the first on as segments of rows: how many, and of how many windows.
 
@@ -361,14 +360,14 @@ def _segments(axes: Array, first: int, most: int, segments: Array) -> Any:
     return count, windows
 
 
-@_inner
+@inner
 def _is_on(axes: Array, axis: int, o: int, tap: int) -> Any:
     """Whether a tap of a window is on a cell."""
     place = o * axes[axis, STRIDE] + tap * axes[axis, DILATION] + axes[axis, START]
     return 0 <= place < axes[axis, CELLS]
 
 
-@_inner
+@inner
 def _runs_under(axes: Array, tap: int, segments: Array, count: int, width: int, runs: Array) -> Any:
     """The windows of some segments that have a tap on a cell, as runs in x and y; how many."""
     k, rest = tap % axes[INNER, TAPS], tap // axes[INNER, TAPS]
@@ -395,7 +394,7 @@ def _runs_under(axes: Array, tap: int, segments: Array, count: int, width: int, 
     return found
 
 
-@_inner
+@inner
 def _pack_outputs(
     panel: Array,
     y: Array,
@@ -418,7 +417,7 @@ def _pack_outputs(
                 panel[target + j] = 0
 
 
-@_loop
+@loop
 def product_weight(
     w: Array, x: Array, y: Array, axes: Array, channels: int, columns: int, apart: int
 ) -> None:

@@ -3,11 +3,12 @@
 Rows are told by the sizes of four axes and their steps.
 """
 
-from anyconv._namespace._loops import U, _loop
+from anyconv._namespace._kept_loops import loop
+from anyconv._namespace._loops import U
 from anyconv._typing import Array
 
 
-@_loop
+@loop
 def clear(x: Array, rows: Array, length: int) -> None:
     """Zeros, written to all rows."""
     for n in range(rows[0, 0]):
@@ -19,7 +20,7 @@ def clear(x: Array, rows: Array, length: int) -> None:
                         x[U(start) + i] = 0
 
 
-@_loop
+@loop
 def add_to_channels(y: Array, b: Array, rows: Array, length: int) -> None:
     """A number for each place in a row, added to all rows."""
     for n in range(rows[0, 0]):
@@ -31,7 +32,7 @@ def add_to_channels(y: Array, b: Array, rows: Array, length: int) -> None:
                         y[U(start) + k] += b[k]
 
 
-@_loop
+@loop
 def divide(y: Array, by: Array, rows: Array, length: int) -> None:
     """Each row divided by the number at its place among `by`, or by the only one."""
     for n in range(rows[0, 0]):
@@ -46,7 +47,7 @@ def divide(y: Array, by: Array, rows: Array, length: int) -> None:
                     p += by.size > 1
 
 
-@_loop
+@loop
 def quotients(z: Array, y: Array, by: Array, rows: Array, length: int) -> None:
     """The same of y, written to rows without gaps."""
     place = 0

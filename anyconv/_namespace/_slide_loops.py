@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from anyconv._namespace._kept_loops import inner, loop, named
 from anyconv._namespace._loops import (
     CELLS,
     DILATION,
@@ -31,8 +32,6 @@ from anyconv._namespace._loops import (
     X_STEP,
     Y_STEP,
     U,
-    _inner,
-    _loop,
 )
 from anyconv._namespace._tile_loops import VECTOR_BYTES, _call, _Loop, _Tile, _values
 from anyconv._typing import Array
@@ -224,10 +223,11 @@ class _Slide(_Tile):
         return found
 
 
-def _by_rows(rows: int, slide: Any) -> Any:
+def _by_rows(rows: int, slide: Any, map_name: str) -> Any:
     """One of the two functions for so many rows; how many taps and carried cells, it sees."""
 
-    @_inner
+    @inner
+    @named(map_name, rows)
     def by_taps(
         taps: int,
         carried: int,
@@ -280,7 +280,7 @@ def _by_rows(rows: int, slide: Any) -> Any:
     return by_taps
 
 
-@_inner
+@inner
 def _rows_of(axes: Array, image: int, a: int, b: int, x_rows: Array, w_rows: Array) -> Any:
     """Where the rows of cells under a row of outputs begin, and their taps' numbers; how many."""
     count = 0
@@ -301,9 +301,11 @@ def _rows_of(axes: Array, image: int, a: int, b: int, x_rows: Array, w_rows: Arr
 
 def _all_by(slide: Any, is_weight: bool) -> Any:
     """One of the two maps: all rows of outputs, of each all vectors of channels."""
-    one, two, three = (_by_rows(rows, slide) for rows in (1, 2, 3))
+    map_name = "weight" if is_weight else "products"
+    one, two, three = (_by_rows(rows, slide, map_name) for rows in (1, 2, 3))
 
-    @_inner
+    @inner
+    @named(map_name)
     def all_rows(y: Array, x: Array, w: Array, axes: Array, channels: int) -> None:
         lanes, c = VECTOR_BYTES // y.itemsize, channels
         most = axes[OUTER, TAPS] * axes[MIDDLE, TAPS]
@@ -357,13 +359,13 @@ def _all_by(slide: Any, is_weight: bool) -> Any:
 _all_products, _all_weights = _all_by(slide_products, False), _all_by(slide_weight, True)
 
 
-@_loop
+@loop
 def products(y: Array, x: Array, w: Array, axes: Array, channels: int) -> None:
     """`y = sum_t x_t * w_t`, channel by channel, of factors `(taps, channels)`."""
     _all_products(y, x, w, axes, channels)
 
 
-@_loop
+@loop
 def products_weight(w: Array, x: Array, y: Array, axes: Array, channels: int) -> None:
     """The adjoint in w, added to it."""
     _all_weights(y, x, w, axes, channels)

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from anyconv._namespace._loops import _loop
+from anyconv._namespace._kept_loops import loop
 from anyconv._typing import Array
 
 
@@ -41,7 +41,7 @@ def _set(typing: Any, flags: Any, index: Any) -> Any:
     return types.void(flags, index), generate
 
 
-@_loop
+@loop
 def wait(flags: Array, most: int) -> bool:
     """Whether all flags were set before they had been looked at so many times."""
     for _ in range(most):
@@ -53,7 +53,7 @@ def wait(flags: Array, most: int) -> bool:
     return False
 
 
-@_loop
+@loop
 def tell(flags: Array, index: int, looks: int) -> None:
     """Set a flag, and leave the lock to those who wait for it, as long as that many looks take."""
     _set(flags, index)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from anyconv._namespace._kept_loops import inlined, inner, loop, named
 from anyconv._namespace._loops import (
     CELLS,
     DILATION,
@@ -30,9 +31,6 @@ from anyconv._namespace._loops import (
     U,
     _advance,
     _combine,
-    _inlined,
-    _inner,
-    _loop,
     _room,
     _runs,
     _span,
@@ -42,13 +40,13 @@ from anyconv._namespace._loops import (
 from anyconv._typing import Array
 
 
-@_inner
+@inner
 def _beats(x: Any, best: Any) -> Any:
     """Whether a cell wins over the best of those before it; the first NaN does."""
     return (not (x <= best)) & (best == best)
 
 
-@_inner
+@inner
 def _better(x: Any, place: Any, best: Any, where: Any) -> tuple[Any, Any]:
     """The larger of two cells, of equals the one whose place comes first, and its place."""
     are_equal = (x == best) | ((x != x) & (best != best))
@@ -56,7 +54,7 @@ def _better(x: Any, place: Any, best: Any, where: Any) -> tuple[Any, Any]:
     return x if wins else best, place if wins else where
 
 
-@_inner
+@inner
 def _first_of_columns(
     best: Array, where: Array, x: Array, x0: int, at: Array, count: int, n: int, c: int
 ) -> None:
@@ -85,7 +83,7 @@ def _first_of_columns(
         t += TWO
 
 
-@_inner
+@inner
 def _first_of_rows(
     best: Array,
     where: Array,
@@ -119,7 +117,7 @@ def _first_of_rows(
                 best[j + i], where[j + i] = value, place
 
 
-@_loop
+@loop
 def winners(positions: Array, x: Array, axes: Array, channels: int, most: int, before: int) -> None:
     """The flat position in its plane of the first maximum of each window; so many are `before`."""
     at, tap, segment, place = _room(axes)
@@ -140,7 +138,7 @@ def winners(positions: Array, x: Array, axes: Array, channels: int, most: int, b
                 positions[j + i] = corner + where[k + i]
 
 
-@_loop
+@loop
 def maximum_gradient(
     dx: Array, x: Array, dy: Array, axes: Array, channels: int, most: int, sets: bool
 ) -> None:
@@ -170,13 +168,13 @@ def maximum_gradient(
                 dx[a + U(where[k + i]) * c + i] += dy[j + i]
 
 
-@_inner
+@inner
 def _wins(x: Any, best: Any) -> Any:
     """Whether a cell is its window's maximum; NaN, which made it NaN, equals nothing."""
     return (x == best) | (x != x)
 
 
-@_loop
+@loop
 def maxima_gradient(
     dx: Array, x: Array, dy: Array, axes: Array, channels: int, sets: bool, ties: bool
 ) -> None:
@@ -211,7 +209,8 @@ def _first_by(rows: int, taps: int) -> Any:
     Whether they are right: of windows with a NaN they are not.
     """
 
-    @_inlined
+    @inlined
+    @named(rows, taps)
     def first_of(
         where: Array, j: int, x: Array, a: int, row: int, step: int, code: int, apart: int, n: int
     ) -> bool:
@@ -238,7 +237,7 @@ def _first_by(rows: int, taps: int) -> Any:
 _first_by_nine, _first_by_four = _first_by(3, 3), _first_by(2, 2)
 
 
-@_inner
+@inner
 def _row_of_winners(
     axes: Array,
     image: int,
@@ -289,7 +288,8 @@ def _row_of_winners(
 def _give_to(windows: int) -> Any:
     """The gradients of so many windows, of those that a cell has won, added to it or set."""
 
-    @_inlined
+    @inlined
+    @named(windows)
     def give(
         dx: Array, a: int, y: Array, where: Array, pairs: Array, first: int, n: int, adds: bool
     ) -> None:
@@ -317,7 +317,7 @@ def _give_to(windows: int) -> Any:
 _give_to_four, _give_to_two, _give_to_one = _give_to(4), _give_to(2), _give_to(1)
 
 
-@_inner
+@inner
 def _windows_over(axes: Array, axis: int, cell: int, found: Array) -> Any:
     """The windows along an axis that have a tap on a cell, first to last: each and its tap; how
     many.
@@ -333,7 +333,7 @@ def _windows_over(axes: Array, axis: int, cell: int, found: Array) -> Any:
     return count
 
 
-@_loop
+@loop
 def gathered_gradient(dx: Array, x: Array, y: Array, axes: Array, channels: int, kept: int) -> None:
     """The gradient of each window's first maximum, written to all cells; of two axes at most.
 
