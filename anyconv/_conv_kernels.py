@@ -112,7 +112,7 @@ def transposed(
         return y
     if call.layout == "channels_first":
         b = xp.reshape(b, (-1, *(1,) * call.rank))
-    return y + b
+    return as_dtype(y + b, y.dtype, xp=xp)
 
 
 def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
@@ -124,9 +124,12 @@ def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
         return as_dtype(total, dy.dtype, xp=xp)
     if not is_last or dtype != dy.dtype:
         others = tuple(axis for axis in range(dy.ndim) if axis != kept)
-        return xp.astype(xp.sum(dy, axis=others, dtype=dtype), dy.dtype)
+        # A dtype of the other byte order is none that a sum can be asked for.
+        wide = {} if dtype == dy.dtype else {"dtype": dtype}
+        return as_dtype(xp.sum(dy, axis=others, **wide), dy.dtype, xp=xp)
     with single_threaded_products() if is_numpy(xp) and dy.size > EXACT_ROWS else nullcontext():
-        return _sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])), xp=xp)
+        total = _sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])), xp=xp)
+    return as_dtype(total, dy.dtype, xp=xp)
 
 
 def _sum_of_rows(rows: Array, *, xp: Namespace) -> Array:

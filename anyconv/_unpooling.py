@@ -29,7 +29,8 @@ def scatter_first(values: Array, positions: Array, cells: int, *, xp: Namespace)
     del first  # before as much again is made
     taken = xp.take(xp.reshape(values, (-1,)), source, axis=0)
     zero = xp.zeros((), dtype=values.dtype, device=device(values))
-    return xp.reshape(xp.where(is_named, taken, zero), (n, cells, c))
+    x = xp.astype(xp.where(is_named, taken, zero), values.dtype, copy=False)  # of either byte order
+    return xp.reshape(x, (n, cells, c))
 
 
 def gather_first(x: Array, positions: Array, *, xp: Namespace) -> Array:
@@ -43,7 +44,8 @@ def gather_first(x: Array, positions: Array, *, xp: Namespace) -> Array:
     has_won = is_inside & (xp.take(first, source, axis=0) == _range(source.shape[0], first, xp=xp))
     read = xp.take(xp.reshape(x, (-1,)), source, axis=0)
     zero = xp.zeros((), dtype=x.dtype, device=device(x))
-    return xp.reshape(xp.where(has_won, read, zero), positions.shape)
+    values = xp.astype(xp.where(has_won, read, zero), x.dtype, copy=False)
+    return xp.reshape(values, positions.shape)
 
 
 def bytes_of_a_plane(m: int, cells: int, dtype: DType, *, xp: Namespace) -> int:

@@ -174,7 +174,8 @@ def pad_adjoint(
         if margin.is_flipped:
             cells = xp.flip(cells, axis=margin.axis)
         if margin.is_repeated:
-            cells = xp.sum(cells, axis=margin.axis, dtype=y.dtype, keepdims=True)
+            cells = xp.sum(cells, axis=margin.axis, keepdims=True)
+            cells = xp.astype(cells, y.dtype, copy=False)  # integers were widened
         y = add_at(y, margin.source, cells, xp=xp)
     return y[_inner(shape, padding)]
 
