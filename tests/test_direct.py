@@ -16,7 +16,13 @@ import anyconv
 import anyconv._algorithms._on_cells as cells_mod
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._planner as planner
-from anyconv import conv_backward_input, conv_backward_weight, conv_forward, plan_conv
+from anyconv import (
+    conv_backward_input,
+    conv_backward_weight,
+    conv_forward,
+    conv_transpose_forward,
+    plan_conv,
+)
 from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
 from anyconv._namespace import multiplies_windows
 from anyconv._workers import share
@@ -173,6 +179,51 @@ def test_arrays_may_lie_in_any_way(order):
         with anyconv.options(compiled=True):
             y = conv_forward(x, w, padding=1, algorithm=algorithm)
         np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-10)
+
+
+def field(a):
+    """A field of records that are not padded: elements lie no whole number of them apart."""
+    records = np.zeros(a.shape, np.dtype([("before", "u1"), ("value", a.dtype)]))
+    records["value"] = a
+    return records["value"]
+
+
+def not_aligned(a):
+    return np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape)
+
+
+ORDERS = {
+    "backwards": lambda a: a[(slice(None, None, -1),) * a.ndim],
+    "last axis backwards": lambda a: a[..., ::-1],
+    "first axis backwards": lambda a: a[::-1],
+    "input channels backwards": lambda a: a[..., ::-1, :] if a.ndim > 1 else a,
+    "with gaps": lambda a: np.repeat(a, 3, axis=-1)[..., ::3],
+    "of one number": lambda a: np.broadcast_to(a[(0,) * a.ndim], a.shape),
+    "of one output channel": lambda a: np.broadcast_to(a[..., :1], a.shape),
+    "a field of records": field,
+    "not aligned": not_aligned,
+    "Fortran's order": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "gemm", "taps", "winograd", "fft"])
+@pytest.mark.parametrize("groups", [1, 16])
+@pytest.mark.parametrize("order", ORDERS)
+def test_weights_and_biases_may_lie_in_any_way(order, groups, algorithm):
+    """Also those whose channels run backwards, or lie no whole number of elements apart."""
+    x, b = whole((2, 12, 13, 16)), ORDERS[order](whole((16,)))
+    w, dy = ORDERS[order](whole((3, 3, 16 // groups, 16))), whole((2, 12, 13, 16))
+    plain_w, plain_b = (np.array(a, order="C") for a in (w, b))
+    options = {"padding": 1, "groups": groups, "algorithm": algorithm}
+    with anyconv.options(compiled=True):
+        for function, own, others in (
+            (conv_forward, (x, w, b), (x, plain_w, plain_b)),
+            (conv_backward_input, (dy, w, x.shape), (dy, plain_w, x.shape)),
+            (conv_transpose_forward, (dy, w, b), (dy, plain_w, plain_b)),
+        ):
+            found, wanted = function(*own, **options), function(*others, **options)
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(w, plain_w)
 
 
 @pytest.mark.parametrize("algorithm", ["gemm", "winograd", "fft"])

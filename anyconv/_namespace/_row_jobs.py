@@ -17,6 +17,7 @@ def clear_job(x: Array) -> Job:
 
 def add_to_channels_job(y: Array, b: Array) -> Job:
     """One number for each channel, added to y."""
+    b = walkable(b)
     return Job(_row_loops().add_to_channels, (flat(y), flat(b), *rows_of(y, joins=False)))
 
 

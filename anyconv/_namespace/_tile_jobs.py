@@ -10,7 +10,16 @@ from functools import cache, lru_cache
 from types import ModuleType
 
 from anyconv._namespace._jobs import Job
-from anyconv._namespace._walks import MOST_AXES, AxisLoop, flat, steps_of, walk, walkable
+from anyconv._namespace._walks import (
+    MOST_AXES,
+    AxisLoop,
+    copied,
+    flat,
+    has_whole_steps,
+    steps_of,
+    walk,
+    walkable,
+)
 from anyconv._typing import Array, DType, Shape
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -66,7 +75,7 @@ def lanes_of(columns: int, itemsize: int) -> float:
 def windows_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """The outputs of all windows, written to y, whose channels are neighbours."""
     *kernel, c, k = w.shape
-    x = walkable(x)
+    x, w = walkable(x), _readable(w)
     taps_at, steps = _places(tuple(kernel), tuple(steps_of(w)))
     table, _ = walk(x, y, axes)
     given = flat(y), flat(x), _lowest(w), table, taps_at, steps, c, k
@@ -94,7 +103,7 @@ def points_job(
 ) -> Job:
     """The outputs of windows of stride and dilation one, by the points of tiles, written to y."""
     *kernel, c, k = w.shape
-    x = walkable(x)
+    x, w = walkable(x), _readable(w)
     taps_at, steps = _places(tuple(kernel), tuple(steps_of(w)))
     table, _ = walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
@@ -142,8 +151,13 @@ def _factors(tile: Shape, maps: PointMaps, dtype: DType) -> tuple[Array, ...]:
     return (sizes, *(numpy.asarray(entries, dtype=dtype) for entries in factors))
 
 
+def _readable(w: Array) -> Array:
+    """Weights, or a copy of them, that may be turned, and their taps flipped, but no channels."""
+    return w if has_whole_steps(w) and min(w.strides[-2:]) >= 0 else copied(w)
+
+
 def _lowest(w: Array) -> Array:
-    """All memory of weights, some of whose axes may run backwards, from the lowest on."""
+    """All memory of weights, some of whose taps may run backwards, from the lowest on."""
     return flat(w[tuple(slice(None, None, -1 if step < 0 else 1) for step in steps_of(w))])
 
 

@@ -85,9 +85,14 @@ def walkable(x: Array, *, by_rows: bool = False) -> Array:
     With `by_rows` the cells of a row are side by side as well.
     """
     size, channels = x.itemsize, x.shape[-1]
-    is_walkable = x.flags.aligned and all(s >= 0 and s % size == 0 for s in x.strides)
+    is_walkable = has_whole_steps(x) and all(s >= 0 for s in x.strides)
     are_beside = x.strides[-1] == size and (not by_rows or x.strides[-2] == channels * size)
     return x if is_walkable and are_beside else copied(x)
+
+
+def has_whole_steps(x: Array) -> bool:
+    """Whether elements lie where such lie, whole ones apart: not as a field of a record may."""
+    return x.flags.aligned and all(s % x.itemsize == 0 for s in x.strides)
 
 
 def in_parts(x: Array) -> Array:
