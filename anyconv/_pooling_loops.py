@@ -94,17 +94,23 @@ def averages_jobs(x: Array, y: Array, axes: Axes, *, by: Array) -> list[Job]:
     return [*sums_jobs(x, y, axes), divide_job(y, by)]
 
 
-def sums_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, opens: bool) -> list[Job]:
-    """`_pooling.window_sum_adjoint`, added to dx, or if it `opens` it written to all of it."""
-    sets = are_tiles(axes)
+def sums_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, opens: bool, sets: bool) -> list[Job]:
+    """`_pooling.window_sum_adjoint`, added to dx, or if it `opens` it written to all of it.
+
+    It is told whether it `sets` cells, as where the windows of all blocks together are tiles:
+    those of one block may be so when a cell of theirs is in another block's too.
+    """
     clear = [clear_job(dx)] if opens and not sets else []
     return [*clear, sums_adjoint_job(dx, dy, loops_of(axes), sets=sets)]
 
 
-def averages_adjoint_jobs(dy: Array, dx: Array, axes: Axes, *, by: Array, opens: bool) -> list[Job]:
+def averages_adjoint_jobs(
+    dy: Array, dx: Array, axes: Axes, *, by: Array, opens: bool, sets: bool
+) -> list[Job]:
     """The same of quotients."""
     shares = array_namespace(dy=dy).empty(dy.shape, dtype=dy.dtype, device=device(dy))
-    return [quotients_job(shares, dy, by), *sums_adjoint_jobs(shares, dx, axes, opens=opens)]
+    added = sums_adjoint_jobs(shares, dx, axes, opens=opens, sets=sets)
+    return [quotients_job(shares, dy, by), *added]
 
 
 def maxima_jobs(x: Array, y: Array, axes: Axes) -> list[Job]:
@@ -118,10 +124,10 @@ def argmax_jobs(x: Array, places: Array, axes: Axes, *, plane: int) -> list[Job]
 
 
 def maxima_gradient_jobs(
-    dy: Array, x: Array, dx: Array, axes: Axes, *, ties: bool, opens: bool
+    dy: Array, x: Array, dx: Array, axes: Axes, *, ties: bool, opens: bool, sets: bool
 ) -> list[Job]:
     """The gradient of the first maximum of each window, or of all `ties`; dx as above."""
-    loops, sets, taps = loops_of(axes), are_tiles(axes), prod(w.most_taps for w in axes)
+    loops, taps = loops_of(axes), prod(w.most_taps for w in axes)
     if opens and not ties and _gathers(axes, x.shape[-1], current_options()):
         return [gathered_gradient_job(dx, dy, x, loops)]
     clear = [clear_job(dx)] if opens and not sets else []
@@ -151,5 +157,5 @@ def sums_at_once_adjoint(dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     """`_pooling.window_sum_adjoint`."""
     shape = (dy.shape[0], *(windows.size for windows in axes), dy.shape[-1])
     dx = xp.zeros(shape, dtype=dy.dtype, device=device(dy))
-    run_jobs(sums_adjoint_jobs(dy, dx, axes, opens=False))
+    run_jobs(sums_adjoint_jobs(dy, dx, axes, opens=False, sets=are_tiles(axes)))
     return dx

@@ -154,13 +154,14 @@ def averages(call: PoolCall, x: Array, *, counted: bool, xp: Namespace) -> Array
 
 def averages_gradient(call: PoolCall, dy: Array, *, counted: bool, xp: Namespace) -> Array:
     """The gradient of `averages`."""
+    sets = are_tiles(call.axes)
 
     def jobs(dy: Array, dx: Array, axes: Axes, opens: bool) -> list[Job]:
         by = _divisors(dy, axes, counted, xp=xp)
-        return averages_adjoint_jobs(dy, dx, axes, by=by, opens=opens)
+        return averages_adjoint_jobs(dy, dx, axes, by=by, opens=opens, sets=sets)
 
     if compiles(call, dy, xp=xp):
-        return unpooled_by_jobs(jobs, call, dy, adds=not are_tiles(call.axes), xp=xp)
+        return unpooled_by_jobs(jobs, call, dy, adds=not sets, xp=xp)
     takes_halves = loops_in_kernels(call.axes, dy.dtype, xp=xp) is not None
     gradient = partial(window_average_adjoint, counted=counted, xp=xp)
     return unpooled(gradient, call, dy, takes_halves=takes_halves, xp=xp)

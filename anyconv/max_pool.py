@@ -198,8 +198,9 @@ def maxima(call: PoolCall, x: Array, *, xp: Namespace) -> Array:
 def maxima_gradient(call: PoolCall, dy: Array, x: Array, *, ties: str, xp: Namespace) -> Array:
     """The gradient of `maxima`."""
     if ties != "split" and compiles(call, x, worth=WORTH_A_GRADIENT, xp=xp):
-        jobs, adds = partial(maxima_gradient_jobs, ties=ties == "all"), not are_tiles(call.axes)
-        return unpooled_by_jobs(jobs, call, dy, x, adds=adds, xp=xp)
+        sets = are_tiles(call.axes)
+        jobs = partial(maxima_gradient_jobs, ties=ties == "all", sets=sets)
+        return unpooled_by_jobs(jobs, call, dy, x, adds=not sets, xp=xp)
     in_kernels = loops_in_kernels(call.axes, x.dtype, xp=xp) is not None
     if ties != "first":
         kernel = partial(max_gradient, split=ties == "split", xp=xp)

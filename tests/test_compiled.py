@@ -20,6 +20,7 @@ import anyconv._algorithms._gemm_compiled as gemm_mod
 import anyconv._algorithms._on_cells as cells_mod
 import anyconv._algorithms._taps_compiled as taps_mod
 import anyconv._execute as execute_mod
+import anyconv._images as images_mod
 import anyconv._namespace._apart_jobs as apart_jobs
 import anyconv._namespace._compiled as compiled_mod
 import anyconv._namespace._pool_jobs as pool_jobs
@@ -242,6 +243,21 @@ def test_arrays_that_lie_in_any_way(way):
         if kernel == 2:  # sums divided by four are exact
             same(avg_pool_forward, x, kernel, **options)
             same(avg_pool_backward, gradient, x.shape, kernel, **options)
+
+
+@needs_numba
+@pytest.mark.parametrize("stride", [(1, 2), (2, 2), (3, 2)])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_windows_of_blocks_of_few_rows(rows, stride, monkeypatch):
+    """Those of one block may share no cell with one another, and yet some with another block's."""
+    monkeypatch.setattr(images_mod, "_pace", lambda n, *_, **__: images_mod.Pace(1, 1, rows))
+    rng = np.random.default_rng(4)
+    x = rng.integers(0, 3, (2, 9, 12, 4)).astype("float64")
+    y = max_pool_forward(x, (3, 2), stride=stride)
+    dy = whole(rng, y.shape) * 6
+    for ties in ("first", "all"):
+        same(max_pool_backward, dy, x, (3, 2), stride=stride, ties=ties)
+    same(avg_pool_backward, dy, x.shape, (3, 2), stride=stride)
 
 
 PLANES = {
