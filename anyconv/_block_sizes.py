@@ -155,7 +155,9 @@ def _size_passing_blocks(
     while True:
         template = chosen.create(problem, box, traits)
         block, fixed = _workspace(problem, operation, template, images, workers, traits)
-        workspace = block * workers + fixed
+        workspace = (
+            block + _copied(problem, operation, template, images, traits)
+        ) * workers + fixed
         if traits.runs == "traced":
             break
         if workspace <= limits.workspace_bytes:
@@ -219,6 +221,18 @@ def _workspace(
     if operation == "input" and traits.product_bytes != traits.element_bytes:
         shared += problem.images * prod(problem.geometry.input) * problem.in_channels
     return block * traits.product_bytes, shared * traits.product_bytes
+
+
+def _copied(
+    problem: Problem, operation: Operation, template: Algorithm, images: int, traits: Traits
+) -> int:
+    """The bytes that a block holds as well if its arrays are views of larger or turned ones."""
+    if not template.copies_views:
+        return 0
+    cells = prod(template.reach) * problem.in_channels
+    outputs = prod(template.windows.output) * problem.out_channels
+    given = {"forward": cells, "input": outputs, "weight": cells + outputs}[operation]
+    return images * given * traits.product_bytes
 
 
 def count_blocks(problem: Problem, template: Algorithm, images: int) -> int:

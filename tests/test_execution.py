@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import oracle
 import pytest
+from measuring import SMALL_CHANGE, peak
 from strategies import conv_cases, normal, relative_error, run_cases, whole
 
 import anyconv
 from anyconv import _planner as planner
 from anyconv import _traits as traits
 from anyconv import _workers as workers_mod
-from anyconv import conv_backward, conv_forward
+from anyconv import conv_backward, conv_backward_input, conv_backward_weight, conv_forward
 from anyconv._workers import share
 
 EXACT = ("gemm", "taps")
@@ -302,3 +303,22 @@ def test_a_bias_is_added_to_sums_that_are_not_yet_rounded():
     w, b = np.ones((2, 1, 1), dtype=np.float16), np.ones(1, dtype=np.float16)
     assert anyconv.conv_forward(x, w, algorithm="gemm").item() == 2048
     assert anyconv.conv_forward(x, w, b, algorithm="gemm").item() == 2050
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_views_that_a_product_would_copy_are_within_the_workspace(np_backend, dtype, compiled):
+    """Of channels first, and of the cells that padding leaves, where nothing is unfolded."""
+    rng = np.random.default_rng(7)
+    first, square = whole(rng, (4, 16, 100, 100)).astype(dtype), whole(rng, (16, 16, 1, 1))
+    dy, w = whole(rng, (4, 30_004, 4)).astype(dtype), whole(rng, (1, 5, 4)).astype(dtype)
+    square = square.astype(dtype)
+    calls = (
+        lambda: conv_forward(first, square, layout="channels_first"),
+        lambda: conv_backward_input(first, square, first.shape, layout="channels_first"),
+        lambda: conv_backward_weight(first, first, square.shape, layout="channels_first"),
+        lambda: conv_backward_input(dy, w, (4, 30_000, 5), padding=2, algorithm="gemm"),
+    )
+    for call in calls:
+        with anyconv.options(workspace_bytes=2**19, workers=1, compiled=compiled):
+            assert peak(call) <= 2**19 + SMALL_CHANGE

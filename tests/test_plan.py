@@ -349,7 +349,8 @@ def covered_once(plan):
     counts = np.zeros(shape, dtype=np.int64)
     for block in plan.blocks:
         counts[block.outputs] += 1
-        assert block.outputs[-1] == plan.channels[block.part]
+        channels = slice(None) if plan.holds_data else plan.channels[block.part]
+        assert block.outputs[-1] == channels
         boxes = block.outputs[1 : 1 + geometry.rank]
         assert block.images == block.outputs[0]
         axes = (geometry.kernel, geometry.stride, geometry.dilation, geometry.padding)

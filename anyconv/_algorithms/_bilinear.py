@@ -114,6 +114,11 @@ class Algorithm(ABC):
         return False
 
     @property
+    def copies_views(self) -> bool:
+        """Whether a slab is copied if it is a view whose cells do not lie side by side."""
+        return False
+
+    @property
     def flips_weight(self) -> bool:
         """Whether `adjoint_weight` turns the taps of a weight round before it is prepared."""
         return self.windows.taps > 1

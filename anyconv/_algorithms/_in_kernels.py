@@ -49,6 +49,11 @@ class InKernels(OnCells):
         """Where the library has such kernels, of so many axes."""
         return traits.has_kernels and problem.geometry.rank <= MOST_AXES
 
+    @property
+    def copies_views(self) -> bool:
+        """Kernels are given arrays without gaps."""
+        return True
+
     def placed(self, slab: Pairs, sizes: Shape) -> tuple[Self, Pairs]:
         """With the cells behind it that a stride has passed over: all have a gradient at once."""
         axes = zip(slab, sizes, self.windows.stride, strict=True)

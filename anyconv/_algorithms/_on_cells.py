@@ -28,6 +28,11 @@ class OnCells(Algorithm):
         """Each of them."""
         return True
 
+    @property
+    def copies_views(self) -> bool:
+        """Loops are told how far apart cells are."""
+        return False
+
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
         """Whether there are loops for one map of a problem, and they are to be compiled."""

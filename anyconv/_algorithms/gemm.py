@@ -30,6 +30,11 @@ class Gemm(Algorithm):
         return None
 
     @property
+    def copies_views(self) -> bool:
+        """Where nothing is unfolded, cells are rows as they lie."""
+        return self.windows.is_pointwise and self.groups == 1
+
+    @property
     def adjoint_is_one_product(self) -> bool:
         """Where each window is a cell."""
         return self.windows.is_pointwise
