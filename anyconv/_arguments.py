@@ -6,7 +6,7 @@ Each check states the argument in backquotes, the rule and the numbers, before a
 from collections.abc import Sequence
 from typing import Any
 
-from anyconv._checks import choice, integer, is_sequence
+from anyconv._checks import MOST, choice, integer, is_sequence
 from anyconv._geometry import Pairs, effective_kernel_size, same_padding
 from anyconv._namespace import is_kind
 from anyconv._typing import Array, DType, Namespace, Shape
@@ -22,7 +22,7 @@ PaddingSpec = int | str | tuple[int, ...] | Pairs
 
 def numbers(name: str, value: Any, *, minimum: int) -> Numbers:
     """One whole number for all axes, or a tuple of one for each."""
-    if type(value) is int and value >= minimum:
+    if type(value) is int and minimum <= value <= MOST:
         return value
     if is_sequence(value):
         return tuple(integer(name, entry, minimum=minimum) for entry in value)
@@ -43,7 +43,7 @@ def per_axis(name: str, value: Numbers, rank: int) -> Shape:
 
 def padding_spec(value: Any) -> PaddingSpec:
     """A padding as the caller wrote it, made hashable; its kinds and signs are checked."""
-    if type(value) is int and value >= 0:
+    if type(value) is int and 0 <= value <= MOST:
         return value
     if isinstance(value, str):
         return choice("padding", value, PADDING_WORDS)
@@ -157,6 +157,12 @@ def check_numeric(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
     """Refuse dtypes that cannot be added."""
     if not is_kind(xp, dtype, "numeric"):
         raise TypeError(f"{what} takes numeric dtypes, got `{name}` of {dtype}")
+
+
+def check_of_numbers(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
+    """Refuse dtypes of anything but numbers and truth values."""
+    if not is_kind(xp, dtype, "numeric") and not is_kind(xp, dtype, "bool"):
+        raise TypeError(f"{what} takes numeric and boolean dtypes, got `{name}` of {dtype}")
 
 
 def check_ordered(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:

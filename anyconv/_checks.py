@@ -11,6 +11,9 @@ from typing import Any
 
 from anyconv._typing import Shape
 
+# Larger numbers are no size of anything, and arrays cannot hold them.
+MOST = 2**40
+
 
 def integer(name: str, value: Any, *, minimum: int, rule: str = "a whole number") -> int:
     """A whole number that is no bool and not below the minimum."""
@@ -18,6 +21,8 @@ def integer(name: str, value: Any, *, minimum: int, rule: str = "a whole number"
         value = _whole(name, value, rule)
     if value < minimum:
         raise ValueError(f"`{name}` must be at least {minimum}, got {value}")
+    if value > MOST:
+        raise ValueError(f"`{name}` must be at most {MOST}, got {value}")
     return value  # type: ignore[no-any-return]
 
 

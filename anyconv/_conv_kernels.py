@@ -77,8 +77,10 @@ def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: N
     return from_canonical(y, call.problem.batch, call.layout, xp=xp)
 
 
-def input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Array:
-    """Dx from dy and w, in the caller's layout."""
+def input_gradient(
+    call: ConvCall, dy: Array, w: Array, b: Array | None = None, *, xp: Namespace
+) -> Array:
+    """Dx from dy and w, in the caller's layout; or the output of a transposed convolution."""
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "input", dy, xp=xp), call.layout == "channels_first"
@@ -86,7 +88,7 @@ def input_gradient(call: ConvCall, dy: Array, w: Array, *, xp: Namespace) -> Arr
         if call.mode_padding:
             dx = padded_input_gradient(plan, call, dy, w, xp=xp)
         else:
-            dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
+            dx = run_input_gradient(plan, dy, w, b, channels_first=channels_first, xp=xp)
     return from_canonical(dx, call.problem.batch, call.layout, xp=xp)
 
 
@@ -101,18 +103,6 @@ def weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Ar
         else:
             dw = run_weight_gradient(plan, dy, x, xp=xp)
     return weight_from_canonical(dw, call.layout, xp=xp)
-
-
-def transposed(
-    call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace
-) -> Array:
-    """The input gradient with a bias added."""
-    y = input_gradient(call, x, w, xp=xp)
-    if b is None:
-        return y
-    if call.layout == "channels_first":
-        b = xp.reshape(b, (-1, *(1,) * call.rank))
-    return as_dtype(y + b, y.dtype, xp=xp)
 
 
 def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:

@@ -132,24 +132,37 @@ def _outputs(
 
 
 def run_input_gradient(
-    plan: Plan, dy: Array, w: Array, *, channels_first: bool = False, xp: Namespace
+    plan: Plan,
+    dy: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    channels_first: bool = False,
+    xp: Namespace,
 ) -> Array:
-    """`dx = B*( A*(dy) @ G(w)^H )`, or the same as stride-one convolutions of dy."""
+    """`dx = B*( A*(dy) @ G(w)^H )`, or the same as stride-one convolutions of dy.
+
+    As a layer of its own, a transposed convolution, it has a bias, one number for each channel.
+    """
     if plan.inner:
         outer, inner = plan.inner.rewriting, plan.inner.plan
         dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
         dx = run_input_gradient(inner, dy, w, xp=xp)
         if plan.moves_by_jobs:
-            return _by_jobs.folded(inner, outer, dx, xp=xp)
-        return outer.data_adjoint(dx, xp=xp)
+            dx = _by_jobs.folded(inner, outer, dx, xp=xp)
+        else:
+            dx = outer.data_adjoint(dx, xp=xp)
+        return _with_bias(dx, b, dx.dtype, xp=xp)
     p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
             (step,) = plan.rewritten
-            return _run_phase(step, p, dy, w, channels_first=channels_first, xp=xp)
+            return _run_phase(step, p, dy, w, b, channels_first=channels_first, xp=xp)
         make = xp.empty if plan.phases_cover else xp.zeros
         dx = make(shape, dtype=dy.dtype, device=device(dy))
+        if not plan.phases_cover:
+            dx = _with_bias(dx, b, dy.dtype, xp=xp)
         for step in plan.rewritten:
             axes = zip(step.phases, p.geometry.stride, strict=True)
             cells: Index = (
@@ -158,9 +171,9 @@ def run_input_gradient(
                 ...,
             )
             if has_out(xp) and not step.plan.inner:
-                _run_phase(step, p, dy, w, out=dx[cells], xp=xp)
+                _run_phase(step, p, dy, w, b, out=dx[cells], xp=xp)
                 continue
-            part = _run_phase(step, p, dy, w, xp=xp)
+            part = _run_phase(step, p, dy, w, b, xp=xp)
             dx = set_at(dx, cells, part, xp=xp)
             del part  # before the next one is made
         return dx
@@ -168,7 +181,7 @@ def run_input_gradient(
     is_by_jobs = dtype == dy.dtype and isinstance(plan.template, CompiledTaps)
     if plan.is_one_slab and not is_by_jobs:
         dx = plan.blocks[0].algorithm.input_gradient(as_dtype(dy, dtype, xp=xp), parts[0], xp=xp)
-        return as_dtype(dx, dy.dtype, xp=xp)
+        return _with_bias(dx, b, dy.dtype, xp=xp)
     # Slabs of one image overlap, so they are added one by one, in order.
     images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
     adds = plan.template.adds_into_slices and len(parts) == 1
@@ -176,7 +189,7 @@ def run_input_gradient(
         dx = xp.empty(shape, dtype=dtype, device=device(dy))
         if is_by_jobs:
             _by_jobs.write_input_gradient(plan, dy, parts[0], dx, xp=xp)
-            return dx
+            return _with_bias(dx, b, dy.dtype, xp=xp)
 
         def add(some: Sequence[Sequence[Block]]) -> None:
             for blocks in some:
@@ -187,7 +200,7 @@ def run_input_gradient(
                     block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
 
         share(add, images, plan.workers)
-        return as_dtype(dx, dy.dtype, xp=xp)
+        return _with_bias(dx, b, dy.dtype, xp=xp)
     dx = xp.zeros(shape, dtype=dtype, device=device(dy))
 
     def work(blocks: Sequence[Block]) -> Array:
@@ -200,7 +213,16 @@ def run_input_gradient(
         slabs = share(work, blocks, plan.workers)
         for block in blocks:
             dx = add_slab(dx, slabs.pop(0), block.images, block.slab, xp=xp)
-    return as_dtype(dx, dy.dtype, xp=xp)
+    return _with_bias(dx, b, dy.dtype, xp=xp)
+
+
+def _with_bias(dx: Array, b: Array | None, dtype: DType, *, xp: Namespace) -> Array:
+    """A bias added to what nobody else holds, before that is rounded to its dtype."""
+    if b is not None:
+        b = as_dtype(b, accumulator(xp, dtype), xp=xp)
+        dx = as_dtype(dx, b.dtype, xp=xp)
+        dx = xp.add(dx, b, out=dx) if has_out(xp) else dx + b
+    return as_dtype(dx, dtype, xp=xp)
 
 
 def _run_phase(
@@ -208,6 +230,7 @@ def _run_phase(
     problem: Problem,
     dy: Array,
     w: Array,
+    b: Array | None,
     *,
     channels_first: bool = False,
     out: Array | None = None,
@@ -227,7 +250,7 @@ def _run_phase(
         step.plan,
         dy,
         w,
-        None,
+        b,
         channels_first=channels_first,
         is_adjoint=is_adjoint,
         out=out,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
+from anyconv._block_maps import as_dtype
 from anyconv._block_sizes import WorkspaceError
 from anyconv._conv_arguments import ConvCall
 from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
@@ -112,8 +113,11 @@ def _held(problem: Problem, operation: Operation, images: int, traits: Traits) -
     padded = images * prod(problem.geometry.input) * problem.in_channels
     outputs = images * prod(problem.geometry.output) * problem.out_channels
     if operation == "input":
-        padded *= traits.element_bytes
-        return padded + 3 * min(padded, BUFFER_BYTES)
+        held = padded * traits.product_bytes + 3 * min(padded * traits.product_bytes, BUFFER_BYTES)
+        if traits.product_bytes != traits.element_bytes:  # what is folded is not yet rounded
+            weights = prod(problem.geometry.kernel) * problem.in_channels * problem.out_channels
+            held += (outputs + weights // problem.groups) * traits.product_bytes
+        return held
     if images >= problem.images:
         return padded * traits.element_bytes
     if operation == "forward":
@@ -148,16 +152,17 @@ def padded_forward(
 def padded_input_gradient(
     plan: Plan, call: ConvCall, dy: Array, w: Array, *, xp: Namespace
 ) -> Array:
-    """Dx of the x that was padded."""
-    channels_first = call.layout == "channels_first"
+    """Dx of the x that was padded; half precision is widened until padding is folded."""
+    channels_first, wide = call.layout == "channels_first", accumulator(xp, dy.dtype)
+    w = as_dtype(w, wide, xp=xp)
 
     def gradient(plan: Plan, dy: Array) -> Array:
+        dy = as_dtype(dy, wide, xp=xp)
         dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
         return pad_adjoint(dx, call.spatial, call.mode_padding or (), call.padding_mode, xp=xp)
 
     if not plan.turns:
-        dx = gradient(plan, dy)
-        return xp.asarray(dx, copy=True)  # else a view that keeps its padding
+        return xp.astype(gradient(plan, dy), dy.dtype)  # a copy, for a view keeps its padding
     shape = (call.problem.images, *call.spatial, call.problem.in_channels)
     dx = _empty(shape, dy, channels_first=channels_first, xp=xp)
     for turn, images in _turns(plan):

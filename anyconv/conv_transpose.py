@@ -7,8 +7,8 @@ from anyconv._conv_kernels import (
     check_bias,
     check_dy,
     forward,
+    input_gradient,
     over_images,
-    transposed,
     weight_gradient,
 )
 from anyconv._namespace import common_namespace
@@ -89,7 +89,7 @@ def conv_transpose_forward(
     call = conv_transpose_call(known_shape("x", x), known_shape("w", w), options)
     check_bias(b, call.problem.in_channels)
     whole = [w] if b is None else [w, b]
-    return over_images(transposed, call, [x], whole, call.x_shape, xp=xp)
+    return over_images(input_gradient, call, [x], whole, call.x_shape, xp=xp)
 
 
 def conv_transpose_backward(

@@ -8,7 +8,7 @@ from anyconv._arguments import check_real_floating, known_shape
 from anyconv._checks import number
 from anyconv._images import pooled, unpooled
 from anyconv._lazy_batch import over_batch
-from anyconv._namespace import common_namespace
+from anyconv._namespace import common_namespace, differentiates
 from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
 from anyconv._pooling import Axes, window_sum, window_sum_adjoint
 from anyconv._pooling_loops import compiles, sums_at_once, sums_at_once_adjoint
@@ -136,7 +136,14 @@ def _norm(call: PoolCall, x: Array, *, p: float, xp: Namespace) -> Array:
 
     def norm(x: Array, axes: Axes) -> Array:
         powers = window_sums(_power(x, p, xp=xp), axes, xp=xp)
-        return xp.sqrt(powers) if p == 2 else powers ** (1 / p)
+        if p == 1:
+            return powers
+        # The root has no slope at zero, and no library that differentiates it finds one.
+        is_zero = powers == 0 if differentiates(xp) else None
+        if is_zero is not None:
+            powers = xp.where(is_zero, xp.ones_like(powers), powers)
+        y = xp.sqrt(powers) if p == 2 else powers ** (1 / p)
+        return y if is_zero is None else xp.where(is_zero, xp.zeros_like(y), y)
 
     return pooled(norm, call, x, takes_out=False, xp=xp)
 
@@ -164,7 +171,12 @@ def _norm_gradient(call: PoolCall, dy: Array, x: Array, *, p: float, xp: Namespa
 def _power(x: Array, p: float, *, xp: Namespace) -> Array:
     if p == 2:
         return x * x
-    return xp.abs(x) if p == 1 else xp.abs(x) ** p
+    size = xp.abs(x)
+    if p >= 1 or not differentiates(xp):
+        return size if p == 1 else size**p
+    is_zero = size == 0  # where a power below one has no slope either
+    power = xp.where(is_zero, xp.ones_like(size), size) ** p
+    return xp.where(is_zero, xp.zeros_like(power), power)
 
 
 def _exponent(p: Any) -> float:

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
-from anyconv._arguments import LAYOUTS, check_shape, check_sizes, known_shape, numbers, per_axis
+from anyconv._arguments import (
+    LAYOUTS,
+    check_of_numbers,
+    check_shape,
+    check_sizes,
+    known_shape,
+    numbers,
+    per_axis,
+)
 from anyconv._checks import choice
 from anyconv._layout import split_shape
 from anyconv._lazy_batch import over_batch
@@ -179,6 +187,7 @@ def _unpool_call(y_shape: Shape, output_size: Ints, layout: str) -> PoolCall:
 def _values_and_indices(name: str, values: Array, indices: Array) -> Namespace:
     """The namespace of values and their indices, which differ in dtype."""
     xp = array_namespace(**{name: values, "indices": indices})
+    check_of_numbers(name, xp, values.dtype, what="unpooling")
     if not is_kind(xp, indices.dtype, "integral"):
         raise TypeError(f"`indices` must be of integers, got {indices.dtype}")
     check_devices(**{name: values, "indices": indices})

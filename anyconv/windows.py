@@ -8,6 +8,7 @@ from anyconv._arguments import (
     LAYOUTS,
     PADDING_MODES,
     check_numeric,
+    check_of_numbers,
     check_padding_mode,
     check_shape,
     check_sizes,
@@ -45,7 +46,7 @@ def unfold(
     Parameters
     ----------
     x : array, (*batch, *spatial, C)
-        The input, of any dtype. With ``layout="channels_first"``: (*batch, C, *spatial).
+        The input, numbers or truth values. With ``layout="channels_first"``: (*batch, C, *spatial).
     kernel_size : int or one int for each spatial axis
         The size of a window; as a sequence it says how many spatial axes there are. One number
         means every axis but the first (batch) and the channels.
@@ -90,6 +91,7 @@ def unfold(
            [2, 3]])
     """
     xp = common_namespace(x=x)
+    check_of_numbers("x", xp, x.dtype, what="`unfold`")
     options = window_options(kernel_size, stride, padding, dilation, layout)
     call = pool_call(known_shape("x", x), options)
     return over_batch(_unfold, call, [x], [], _windows_shape(call), xp=xp)
@@ -154,7 +156,8 @@ def fold(
     given = next((value for value in (kernel, size) if isinstance(value, tuple)), None)
     rank = max((len(found) - 2) // 2, 1) if given is None else len(given)
     if rank < 1:
-        raise ValueError("`kernel_size` must have one entry or more, got none")
+        empty = "output_size" if size == () else "kernel_size"
+        raise ValueError(f"`{empty}` must have one entry or more, got none")
     if len(found) < 2 * rank + 1:
         raise ValueError(
             f"`windows` must have {rank} output axes, {rank} kernel axes and a channels axis, at "
@@ -187,7 +190,7 @@ def pad(
     Parameters
     ----------
     x : array, (*batch, *spatial, C)
-        The input, of any dtype. With ``layout="channels_first"``: (*batch, C, *spatial).
+        The input, numbers or truth values. With ``layout="channels_first"``: (*batch, C, *spatial).
     padding : int, or one int or one (before, after) pair for each spatial axis
         How many cells; as a sequence it says how many spatial axes there are. One number means
         every axis but the first (batch) and the channels.
@@ -224,6 +227,7 @@ def pad(
     array([3, 2, 1, 2, 3, 4, 3, 2])
     """
     xp = common_namespace(x=x)
+    check_of_numbers("x", xp, x.dtype, what="`pad`")
     call, pairs = _pad_call(known_shape("x", x), padding, mode, layout, "x")
     kernel = _Pad(pairs, mode)
     return over_batch(kernel.forward, call, [x], [], call.y_shape, xp=xp)

@@ -156,3 +156,11 @@ def test_unpooling():
         lambda dx: [anyconv.max_unpool_backward(dx, indices)],
         y,
     )
+
+
+@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 3])
+def test_norms_of_windows_of_zeros_have_no_gradient(p):
+    x = torch.zeros(1, 4, 6, 2, dtype=torch.float64)
+    x[0, 0, 0, 0], x[0, 2, 3, 1], x[0, 3, 3, 1] = 3.0, -2.0, 1.0
+    forward = partial(anyconv.lp_pool_forward, kernel_size=2, p=p)
+    check(forward, lambda dy: [anyconv.lp_pool_backward(dy, x, 2, p=p)], x)

@@ -142,3 +142,35 @@ def test_half_precision_is_accumulated_in_single(xp, dtype, big):
     x = xp.asarray(np.array([[1.0], [big], [1.0]]), dtype)
     y = xp.call(conv_transpose_forward, x, xp.asarray(np.ones((3, 1, 1)), dtype))
     assert xp.to_numpy(y)[2, 0] == big + 2
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"stride": 3}, {"algorithm": "taps"}])
+def test_a_bias_is_added_before_half_precision_is_rounded(xp, options):
+    """As in a convolution: 65536 - 1000 is a number of float16, 65536 is not."""
+    if not xp.has("float16"):
+        pytest.skip(f"{xp.name} has no float16")
+    x, w = xp.asarray([[256.0], [0.0]], "float16"), xp.asarray([[[256.0]]], "float16")
+    y = xp.call(conv_transpose_forward, x, w, xp.asarray([-1000.0], "float16"), **options)
+    found = xp.to_numpy(y)[:, 0]
+    assert found[0] == np.float16(65536 - 1000)
+    np.testing.assert_array_equal(found[1:], np.full(found.size - 1, -1000.0))
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "complex64"])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2}, {"stride": 3}, {"stride": 2, "dilation": 3}]
+)
+def test_a_bias_is_in_every_output(xp, options, dtype, layout):
+    """Also in those that no tap reaches."""
+    if not xp.has(dtype):
+        pytest.skip(f"{xp.name} has no {dtype}")
+    rng = np.random.default_rng(2)
+    x, w, b = whole(rng, (2, 6, 7, 8)), whole(rng, (3, 2, 5, 8)), whole(rng, (5,))
+    wanted = oracle.conv_transpose_forward(x, w, **options) + b
+    if layout == "channels_first":
+        x, w, wanted = (np.moveaxis(a, -1, 1) for a in (x, np.moveaxis(w, 3, 0), wanted))
+        w = np.moveaxis(w, -1, 1) if w.shape[1] != 5 else w
+    x, w, b = (xp.asarray(a, dtype) for a in (x, w, b))
+    y = xp.call(conv_transpose_forward, x, w, b, layout=layout, **options)
+    np.testing.assert_array_equal(xp.to_numpy(y), wanted)

@@ -336,6 +336,26 @@ SHAPES = {
         "(2, 8, 8, 3)",
         "(2, 7, 8, 3)",
     ),
+    "a stride past all sizes": wrong(conv(stride=2**70), ValueError, "`stride`", str(2**40)),
+    "a mask of x": wrong(conv(x=np.ma.ones((2, 6, 7, 6))), TypeError, "`x`", "mask", "filled"),
+    "a mask of b": wrong(conv(b=np.ma.ones(8)), TypeError, "`b`", "mask"),
+    "windows of objects": wrong(
+        lambda: anyconv.unfold(np.full((3, 1), None), (2,)), TypeError, "`unfold`", "`x`", "object"
+    ),
+    "padded words": wrong(
+        lambda: anyconv.pad(np.full((1, 3, 1), "a"), 1), TypeError, "`pad`", "`x`", "<U1"
+    ),
+    "unpooled objects": wrong(
+        lambda: anyconv.max_unpool_forward(
+            np.full((1, 2, 1), None), np.zeros((1, 2, 1), dtype=int), (4,)
+        ),
+        TypeError,
+        "`y`",
+        "object",
+    ),
+    "a fold to no axis": wrong(
+        lambda: anyconv.fold(np.ones((1, 2, 2, 1)), (), 2), ValueError, "`output_size`", "none"
+    ),
     "transposed channels": wrong(
         transpose(x=np.ones((2, 4, 5, 7))), ValueError, "`w`", "`x`", "7", "8"
     ),

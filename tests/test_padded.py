@@ -108,3 +108,21 @@ def test_turns_are_as_exact_as_one(np_backend, mode):
         found = conv_backward(dy, x, w, **options)
     for mine, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-3 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("workspace", [2**24, 2**10])
+def test_gradients_in_half_precision_are_folded_in_single(np_backend, workspace):
+    """What padding adds up may pass float16's range before it comes back to it."""
+    w = np_backend.asarray(np.full((1, 1, 1), 256.0), "float16")
+    dy = np.asarray([[256.0, 1.0, -256.0, 1.0]] * 9)[..., None]
+    with anyconv.options(workspace_bytes=workspace):
+        dx = np_backend.call(
+            anyconv.conv_backward_input,
+            np_backend.asarray(dy, "float16"),
+            w,
+            (9, 2, 1),
+            padding=1,
+            padding_mode="circular",
+        )
+    assert str(np_backend.to_numpy(dx).dtype) == "float16"
+    np.testing.assert_array_equal(np_backend.to_numpy(dx), [[[512.0], [0.0]]] * 9)

@@ -21,7 +21,9 @@ from anyconv import (
     conv_transpose_forward,
     plan_conv,
 )
+from anyconv._algorithms import _gemm_direct as gemm_direct
 from anyconv._algorithms._on_cells import OnCells
+from anyconv._namespace import AxisLoop
 
 ALGORITHMS = ("gemm", "taps", "winograd", "fft")
 OPERATIONS = ("forward", "input", "weight")
@@ -513,3 +515,34 @@ def test_workers_are_as_many_as_have_enough_to_do(images, workers):
     with anyconv.options(workers=16, compiled=False):
         plan = plan_conv((images, 8, 8, 32), (3, 3, 32, 32), dtype="float32", algorithm="gemm")
     assert plan.workers == workers
+
+
+@given(
+    st.builds(
+        AxisLoop,
+        st.integers(1, 60),
+        st.integers(1, 9),
+        st.integers(1, 6),
+        st.integers(1, 5),
+        st.integers(-50, 20),
+        st.integers(1, 40),
+    )
+)
+def test_few_outputs_tell_the_taps_of_all(axis):
+    all_of_them = [gemm_direct._span(axis, output) for output in range(axis.outputs)]
+    assert gemm_direct._spans(axis) == set(all_of_them)
+    on_cells = [
+        axis.stride * o + axis.dilation * k + axis.start
+        for o in range(axis.outputs)
+        for k in range(axis.taps)
+    ]
+    count = sum(0 <= cell < axis.cells for cell in on_cells)
+    assert gemm_direct._taps_on_cells(axis) == count
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_plans_of_many_windows_are_soon_made(operation):
+    """Nothing is gone through window by window: these would take minutes."""
+    sizes = {"x_shape": (1, 8, 8, 3), "w_shape": (3, 3, 3, 4), "padding": 10**8}
+    plan = plan_conv(**sizes, dtype="float32", operation=operation)
+    assert plan.problem.geometry.output == (2 * 10**8 + 6,) * 2

@@ -100,7 +100,7 @@ class DirectGemm(InOnePass, Gemm):
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """The products of taps on cells, in tiles of which classes of windows fill whole ones."""
         outputs = images * prod(self.windows.output)
-        on_cells = images * prod(sum(_taps(axis)) for axis in self.axes)
+        on_cells = images * prod(map(_taps_on_cells, self.axes))
         unfilled = HALF_A_TILE * min(self._classes, outputs) * self.windows.taps
         run = in_channels * (self.windows.kernel[-1] if self.windows.dilation[-1] == 1 else 1)
         lanes = lanes_of(out_channels, self.element_bytes)
@@ -132,17 +132,30 @@ class DirectGemm(InOnePass, Gemm):
     @property
     def _classes(self) -> int:
         """How many sets of taps windows have on cells."""
-        return prod(len(set(_spans(axis))) for axis in self.axes)
+        return prod(len(_spans(axis)) for axis in self.axes)
 
 
-def _spans(axis: AxisLoop) -> list[tuple[int, int]]:
-    """The first tap on a cell of each output, and where they end."""
-    places = (o * axis.stride + axis.start for o in range(axis.outputs))
-    d, taps = axis.dilation, axis.taps
-    lows = ((place, min(max(-(place // d), 0), taps)) for place in places)
-    return [(low, max(min((axis.cells - 1 - at) // d + 1, taps), low)) for at, low in lows]
+def _spans(axis: AxisLoop) -> set[tuple[int, int]]:
+    """The first tap on a cell of each output, and where they end: of some outputs for all.
+
+    Those whose windows hang over an end, and one before, one between and one behind them.
+    """
+    some = {0, axis.outputs // 2, axis.outputs - 1}
+    for end in (-axis.start, axis.cells - axis.start):
+        low, high = (end - axis.window) // axis.stride - 1, end // axis.stride + 2
+        some.update(range(max(low, 0), min(high, axis.outputs)))
+    return {_span(axis, output) for output in some}
 
 
-def _taps(axis: AxisLoop) -> list[int]:
-    """The taps on cells of each output."""
-    return [high - low for low, high in _spans(axis)]
+def _span(axis: AxisLoop, output: int) -> tuple[int, int]:
+    """The same of one output."""
+    place, d, taps = output * axis.stride + axis.start, axis.dilation, axis.taps
+    low = min(max(-(place // d), 0), taps)
+    return low, max(min((axis.cells - 1 - place) // d + 1, taps), low)
+
+
+def _taps_on_cells(axis: AxisLoop) -> int:
+    """The taps of all outputs that are on cells: for each tap, the outputs that have it on one."""
+    firsts = (axis.start + tap * axis.dilation for tap in range(axis.taps))
+    s, n = axis.stride, axis.outputs
+    return sum(max(min((axis.cells - 1 - at) // s + 1, n) - max(-(at // s), 0), 0) for at in firsts)

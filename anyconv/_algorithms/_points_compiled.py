@@ -291,7 +291,7 @@ def _cheapest_tile(problem: Problem) -> Shape:
         return multiplies + MOVED_IN_PRODUCTS * moved
 
     choices = [
-        {-(-o // parts) for parts in range(-(-o // m), o + 1)}
+        [tile for tile in range(1, min(m, o) + 1) if -(-o // -(-o // tile)) == tile]
         for o, m in zip(geometry.output, most, strict=True)
     ]
     return min(((a, b) for a in choices[0] for b in choices[1]), key=cost)

@@ -37,6 +37,11 @@ def array_namespace(**arrays: Array) -> Namespace:
     if known is not None and all(other is kind for other in others):
         return known
     for name, array in arrays.items():
+        if _is_masked(array):
+            raise TypeError(
+                f"`{name}` must have no mask, got {type(array).__name__}; say what masked elements "
+                "count as first, for example with its method filled(0)"
+            )
         if not array_api_compat.is_array_api_obj(array):
             raise TypeError(
                 f"`{name}` must be an array, got {type(array).__name__}; "
@@ -47,6 +52,13 @@ def array_namespace(**arrays: Array) -> Namespace:
         names = {name: xp.__name__.removeprefix("array_api_compat.") for name, xp in found.items()}
         raise TypeError(_unlike("namespace", names))
     return next(iter(found.values()))
+
+
+def _is_masked(array: Array) -> bool:
+    """Whether some of an array's elements may be none, as NumPy's masked arrays have it."""
+    import numpy
+
+    return isinstance(array, numpy.ma.MaskedArray)
 
 
 def _unlike(what: str, values: dict[str, Any]) -> str:

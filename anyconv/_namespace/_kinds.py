@@ -95,6 +95,12 @@ def is_torch(xp: Namespace) -> bool:
     return bool(array_api_compat.is_torch_namespace(xp))
 
 
+@lru_cache
+def differentiates(xp: Namespace) -> bool:
+    """Whether a library may differentiate what is done with its arrays (PyTorch, JAX)."""
+    return is_torch(xp) or is_traced(xp)
+
+
 def runs_on_gpu(xp: Namespace, x: Array) -> bool:
     """Whether an array's memory is a GPU's."""
     if is_numpy(xp):

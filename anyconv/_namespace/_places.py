@@ -89,7 +89,16 @@ def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
 
 def new_array(shape: Shape, dtype: DType, *, xp: Namespace) -> Array:
     """CuPy's `empty` on the current device, in two thirds of its time."""
-    return xp.ndarray(shape, dtype)
+    return _array_type(xp)(shape, dtype)
+
+
+@lru_cache
+def _array_type(xp: Namespace) -> Callable[..., Array]:
+    if is_cupy(xp):
+        from cupy import ndarray
+    else:
+        from numpy import ndarray
+    return ndarray  # type: ignore[no-any-return]
 
 
 def memory_of(x: Array) -> Any:

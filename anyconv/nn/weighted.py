@@ -254,6 +254,9 @@ class Dense(Layer):
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Set the gradients of weight and bias, return the input's."""
         x = self._recall()
+        wanted = x.shape[0], self.parameters["w"].shape[1]
+        if tuple(dy.shape) != wanted:
+            raise ValueError(f"`dy` must have the shape of y, {wanted}, got {tuple(dy.shape)}")
         self.gradients = {"w": x.T @ dy}  # (inputs, m) @ (m, outputs) -> (inputs, outputs)
         if "b" in self.parameters:
             self.gradients["b"] = array_namespace(dy=dy).sum(dy, axis=0)

@@ -243,3 +243,10 @@ def test_misuse_is_told(call, kind, text):
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value) == text
+
+
+def test_a_dense_gradient_of_another_shape_is_refused():
+    layer = Dense(7, 4, rng=1)
+    layer.forward(np.ones((5, 7), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"`dy` must have the shape of y, \(5, 4\), got \(5, 3\)"):
+        layer.backward(np.ones((5, 3), dtype=np.float32))
