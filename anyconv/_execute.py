@@ -145,15 +145,19 @@ def run_input_gradient(
     As a layer of its own, a transposed convolution, it has a bias, one number for each channel.
     """
     if plan.inner:
-        outer, inner = plan.inner.rewriting, plan.inner.plan
+        outer, inner, given = plan.inner.rewriting, plan.inner.plan, dy.dtype
+        if b is not None:
+            dy, w = (as_dtype(a, accumulator(xp, given), xp=xp) for a in (dy, w))
         dy, w = outer.output_adjoint(dy, xp=xp), outer.weight(w, xp=xp)
         dx = run_input_gradient(inner, dy, w, xp=xp)
         if plan.moves_by_jobs:
             dx = _by_jobs.folded(inner, outer, dx, xp=xp)
         else:
             dx = outer.data_adjoint(dx, xp=xp)
-        return _with_bias(dx, b, dx.dtype, xp=xp)
+        return _with_bias(dx, b, given, xp=xp)
     p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
+    if b is not None:
+        dtype = accumulator(xp, dy.dtype)  # a bias is added to sums that are not yet rounded
     shape = (p.images, *p.geometry.input, p.in_channels)
     if plan.rewritten:
         if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
