@@ -155,9 +155,8 @@ def _size_passing_blocks(
     while True:
         template = chosen.create(problem, box, traits)
         block, fixed = _workspace(problem, operation, template, images, workers, traits)
-        workspace = (
-            block + _copied(problem, operation, template, images, traits)
-        ) * workers + fixed
+        copied = _copied(problem, operation, template, images, traits)
+        workspace = (block + copied) * workers + fixed
         if traits.runs == "traced":
             break
         if workspace <= limits.workspace_bytes:

@@ -97,8 +97,10 @@ def _plan_as_it_stands(
             rewritten = _rewritten(problem, traits, steps, held)
             several = SEVERAL_PHASES if chosen.adds_into_slices and len(steps) > 1 else 1
             phases_take = several * rewritten.nanoseconds
-            # The same product either way takes longest to prepare, on a GPU's host, as a phase.
-            if phases_take < nanoseconds or (phases_take == nanoseconds and traits.runs != "gpu"):
+            is_tie = phases_take == nanoseconds
+            if phases_take < nanoseconds or (
+                is_tie and not _is_one_block(problem, operation, chosen, traits, limits)
+            ):
                 return rewritten
     blocks = size_blocks(problem, operation, chosen, traits, limits)
     return Plan(
@@ -114,6 +116,23 @@ def _plan_as_it_stands(
         blocks.parts,
         blocks.holds_data,
     )
+
+
+def _is_one_block(
+    problem: Problem,
+    operation: Operation,
+    chosen: type[Algorithm],
+    traits: Traits,
+    limits: Options,
+) -> bool:
+    """Whether a GPU would do all of a problem at once, and its host least to prepare that."""
+    if traits.runs != "gpu":
+        return False
+    try:
+        blocks = size_blocks(problem, operation, chosen, traits, limits)
+    except WorkspaceError:
+        return False
+    return count_blocks(problem, blocks.template, blocks.images) == 1
 
 
 def _choose(
@@ -165,6 +184,9 @@ def _estimate(
         cost = cost._replace(multiplies=cost.multiplies / HALF_SPEED)
     count = count_blocks(problem, template, blocks.images)
     count *= 1 if blocks.holds_data else blocks.parts
+    if operation == "input" and count > 1 and traits.runs == "gpu":  # slabs are added to zeros
+        slabs = 3 * images * prod(problem.geometry.input) * c
+        cost = cost._replace(elements=cost.elements + slabs)
     # All weights pass by with each block; a sum of them is read and written too.
     passing = template.weight_elements(c, k) * count * (3 if operation == "weight" else 1)
     if blocks.holds_data and operation == "forward":  # but all data with each part of the weights

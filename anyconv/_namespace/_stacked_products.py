@@ -31,6 +31,7 @@ def multiply_stacks(a: Array, b: Array, *, out: Array | None = None, xp: Namespa
     gemm, handle = _cublas()
     kind, left, right = _kind(a.dtype.char), _matrices(a, xp=xp), _matrices(b, xp=xp)
     result = _matrices(y, xp=xp)
+    assert result.array is y and not result.is_turned
     # What lies in rows is to cuBLAS, which counts down columns, the transpose: y^T = b^T a^T.
     gemm(
         handle(),
