@@ -763,18 +763,3 @@ def test_numba_may_be_told_not_to_compile():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "compiled" not in done.stdout
-
-
-@needs_numba
-def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
-    loops = compiled_mod.compiled_loops()
-    compile_loop = loops.njit
-
-    def no_folder(function=None, *, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return compile_loop(**options)
-
-    monkeypatch.setattr(loops, "njit", no_folder)
-    add = loops._loop(lambda x: x + 1)
-    assert add(1) == 2

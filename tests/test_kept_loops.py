@@ -117,3 +117,15 @@ def test_the_stamp_is_of_all_sources_of_loops():
 
     stamps = {f._cache._cache_file._source_stamp for f in (_loops.products, _slide_loops.products)}
     assert stamps == {_kept_loops._stamp_of_sources()}
+
+
+def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
+    from anyconv._namespace import _kept_loops
+
+    def no_folder(function):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(_kept_loops, "_Kept", no_folder)
+    add = _kept_loops.loop(lambda x: x + 1)
+    assert add(1) == 2
+    assert type(add._cache).__name__ == "NullCache"
