@@ -13,6 +13,7 @@ from measuring import SMALL_CHANGE, peak
 from strategies import conv_cases, normal, relative_error, run_cases, whole
 
 import anyconv
+import anyconv._namespace._compiled as compiled_mod
 from anyconv import _planner as planner
 from anyconv import _traits as traits
 from anyconv import _workers as workers_mod
@@ -309,6 +310,8 @@ def test_a_bias_is_added_to_sums_that_are_not_yet_rounded():
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_views_that_a_product_would_copy_are_within_the_workspace(np_backend, dtype, compiled):
     """Of channels first, and of the cells that padding leaves, where nothing is unfolded."""
+    if compiled and compiled_mod.why_no_compiled_loops() is not None:
+        pytest.skip("Numba cannot be imported")
     rng = np.random.default_rng(7)
     first, square = whole(rng, (4, 16, 100, 100)).astype(dtype), whole(rng, (16, 16, 1, 1))
     dy, w = whole(rng, (4, 30_004, 4)).astype(dtype), whole(rng, (1, 5, 4)).astype(dtype)
