@@ -1,10 +1,15 @@
 """What a call costs before it computes anything: a 1x8x8x3 image, ours against PyTorch.
 
+And what `import anyconv` takes once NumPy is there, in processes of its own.
+
 python benchmarks/small.py [--backend numpy|cupy|torch] [--output FILE.json]
 """
 
 from __future__ import annotations
 
+import statistics
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -61,6 +66,14 @@ def _arrays() -> tuple[np.ndarray, ...]:
     return tuple(rng.standard_normal(shape) for shape in shapes)
 
 
+def import_seconds(repeat: int) -> float:
+    """The processor's time for `import anyconv`, beyond NumPy's own."""
+    code = "import time, numpy; start = time.process_time(); import anyconv; "
+    command = [sys.executable, "-c", code + "print(time.process_time() - start)"]
+    runs = (subprocess.run(command, capture_output=True, check=True) for _ in range(repeat))
+    return statistics.median(float(run.stdout) for run in runs)
+
+
 def main() -> int:
     command = parser(__doc__, repeat=9)
     command.add_argument("--backend", default="numpy", help="the arrays that ours is given")
@@ -97,7 +110,9 @@ def main() -> int:
                 for row in rows
             ],
         )
-        finish("small", options, count, rows, tables=[table])
+        importing = import_seconds(options.repeat)
+        print(f"import anyconv, beyond NumPy's: {seconds(importing)}")
+        finish("small", options, count, rows, {"import_seconds": importing}, tables=[table])
     return 0
 
 

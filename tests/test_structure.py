@@ -183,21 +183,13 @@ def run_python(code: str) -> str:
     return result.stdout
 
 
-def test_import_brings_no_array_library():
-    code = "import sys, numpy; before = set(sys.modules); import anyconv; print(*sys.modules)"
-    loaded = {name.partition(".")[0] for name in run_python(code).split()}
-    assert loaded & LIBRARIES <= {"numpy", "array_api_compat", "array_api_extra"}
-    heavy = {"h5py", "matplotlib", "rich", "typer", "PIL", "scipy", "sigpy"}
-    assert not loaded & heavy
-
-
-def test_import_takes_under_a_fifth_of_a_second():
-    """Beyond NumPy's own, in the processor's time: a busy machine does not count."""
-    code = (
-        "import time, numpy; start = time.process_time(); import anyconv; "
-        "print(time.process_time() - start)"
-    )
-    assert min(float(run_python(code)) for _ in range(5)) < 0.2
+def test_import_brings_no_array_library_but_numpy():
+    """What that takes is for a benchmark to say (`small.py`)."""
+    code = "import sys, numpy; before = set(sys.modules); import anyconv; "
+    brought = run_python(code + "print(*(set(sys.modules) - before))").split()
+    others = {name.partition(".")[0] for name in brought} - sys.stdlib_module_names
+    assert "anyconv" in others
+    assert others <= {"anyconv", "array_api_compat", "array_api_extra", "threadpoolctl"}
 
 
 CONV = ", *, stride=1, padding=0, dilation=1, groups=1, padding_mode='zeros', "
