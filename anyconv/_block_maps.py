@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from anyconv._namespace import accumulator, add_at
+from anyconv._namespace import accumulator, add_at, as_dtype
 from anyconv._plan import Block, Plan
 from anyconv._typing import Array, DType, Namespace
 from anyconv._windows import slab
@@ -11,11 +11,6 @@ from anyconv._windows import slab
 def product_dtype(plan: Plan, dtype: DType, *, xp: Namespace) -> DType:
     """The dtype that blocks are multiplied in."""
     return dtype if plan.multiplies_as_given else accumulator(xp, dtype)
-
-
-def as_dtype(x: Array, dtype: DType, *, xp: Namespace) -> Array:
-    """X in a dtype, itself where it has that already."""
-    return x if x.dtype == dtype else xp.astype(x, dtype)
 
 
 def inputs(block: Block, x: Array, dtype: DType, *, xp: Namespace) -> Array:

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 from anyconv._arguments import check_shape, known_shape
 from anyconv._blas import single_threaded_products
-from anyconv._block_maps import as_dtype
 from anyconv._conv_arguments import ConvCall
 from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
 from anyconv._layout import (
@@ -17,6 +16,7 @@ from anyconv._layout import (
 from anyconv._lazy_batch import over_batch
 from anyconv._namespace import (
     accumulator,
+    as_dtype,
     device,
     has_window_kernels,
     is_lazy_blocks,

@@ -11,10 +11,10 @@ from itertools import groupby
 from anyconv import _by_jobs
 from anyconv._algorithms import ByJobs, CompiledTaps, WritesByJobs
 from anyconv._algorithms._bilinear import backwards, conjugate
-from anyconv._block_maps import as_dtype, inputs, prepared, product_dtype, summed
+from anyconv._block_maps import inputs, prepared, product_dtype, summed
 from anyconv._geometry import Problem
 from anyconv._held_data import write_outputs, write_weight_gradient
-from anyconv._namespace import accumulator, device, has_out, set_at
+from anyconv._namespace import accumulator, as_dtype, device, has_out, set_at
 from anyconv._plan import Block, PhasePlan, Plan
 from anyconv._typing import Array, DType, Index, Namespace
 from anyconv._windows import add_slab

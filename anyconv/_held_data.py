@@ -8,7 +8,8 @@ all weights while the others wait, and each block would fetch them from memory.
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from anyconv._block_maps import as_dtype, inputs, prepared, summed
+from anyconv._block_maps import inputs, prepared, summed
+from anyconv._namespace import as_dtype
 from anyconv._plan import Block, Plan
 from anyconv._typing import Array, DType, Namespace
 from anyconv._workers import share

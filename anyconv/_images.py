@@ -14,6 +14,7 @@ from anyconv._crew import carry_out
 from anyconv._namespace import (
     Job,
     accumulator,
+    as_dtype,
     clear_job,
     device,
     has_out,
@@ -211,7 +212,7 @@ def _gradient_kernel(jobs: Callable[..., Sequence[Job]], *, xp: Namespace) -> Ca
 
 
 def _as(dtype: DType, arrays: Sequence[Array], *, xp: Namespace) -> list[Array]:
-    return [x if x.dtype == dtype else xp.astype(x, dtype) for x in arrays]
+    return [as_dtype(x, dtype, xp=xp) for x in arrays]
 
 
 def _canonical(x: Array, call: PoolCall, *, xp: Namespace) -> Array:
@@ -226,7 +227,7 @@ def _canonical(x: Array, call: PoolCall, *, xp: Namespace) -> Array:
 
 def _given_back(y: Array, dtype: DType, shape: Shape, *, xp: Namespace) -> Array:
     """A kernel's result as the caller wants it."""
-    y = y if y.dtype == dtype else xp.astype(y, dtype)
+    y = as_dtype(y, dtype, xp=xp)
     return y if y.shape == shape else xp.reshape(y, shape)
 
 

@@ -13,12 +13,11 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
-from anyconv._block_maps import as_dtype
 from anyconv._block_sizes import WorkspaceError
 from anyconv._conv_arguments import ConvCall
 from anyconv._execute import run_forward, run_input_gradient, run_weight_gradient
 from anyconv._geometry import Problem
-from anyconv._namespace import accumulator, add_at, device
+from anyconv._namespace import accumulator, add_at, as_dtype, device
 from anyconv._options import Options
 from anyconv._plan import Plan
 from anyconv._planner import make_plan

@@ -116,6 +116,7 @@ from anyconv._namespace._transforms import (
 )
 from anyconv._namespace._values import (
     adds_row_by_row,
+    as_dtype,
     constant,
     divide,
     highest,
@@ -160,6 +161,7 @@ __all__ = [
     "add_at_positions",
     "add_to_channels_job",
     "adds_row_by_row",
+    "as_dtype",
     "array_namespace",
     "averages_adjoint_in_kernel",
     "averages_in_kernel",

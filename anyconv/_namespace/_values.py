@@ -15,6 +15,11 @@ def adds_row_by_row(xp: Namespace) -> bool:
     return not (is_cupy(xp) or is_torch(xp) or is_traced(xp))
 
 
+def as_dtype(x: Array, dtype: DType, *, xp: Namespace) -> Array:
+    """X in a dtype, itself where it has that already."""
+    return x if x.dtype == dtype else xp.astype(x, dtype)
+
+
 def highest(x: Array, *, axis: int | Shape, keepdims: bool = False, xp: Namespace) -> Array:
     """The maximum over some axes; NaN wins, which JAX's own reduction may miss on a CPU."""
     y = xp.max(x, axis=axis, keepdims=keepdims)

@@ -70,12 +70,17 @@ def steps_of(x: Array) -> list[int]:
 
 
 def flat(x: Array) -> Array:
-    """All memory from the first element of an array to its last, a view."""
+    """All memory from the first element of an array to its last, a view.
+
+    No axis runs backwards, and elements lie whole ones apart; `walkable` makes it so.
+    """
     import numpy
 
     if x.flags.c_contiguous:
         return x.reshape(-1)
-    span = 1 + sum((n - 1) * step for n, step in zip(x.shape, steps_of(x), strict=True))
+    steps = steps_of(x)
+    assert min(steps) >= 0 and has_whole_steps(x), f"loops can't go by strides {x.strides}"
+    span = 1 + sum((n - 1) * step for n, step in zip(x.shape, steps, strict=True))
     return numpy.lib.stride_tricks.as_strided(x, (span if x.size else 0,), (x.itemsize,))
 
 
