@@ -1,5 +1,6 @@
 """How kernels written for CuPy's arrays are compiled and launched."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -164,29 +165,70 @@ def _prepared(
     pack = 8 if is_aligned and matrices is None else 1
     while together % pack or pack * item_bytes > AT_ONCE:
         pack //= 2
-    threads, packs = prod(shape) * parts // pack, groups * together // pack
-    windows = images * windows_of(axes)
-    grid: Shape = (-(-threads // THREADS),)
-    block: Shape = (THREADS,)
-    numbers = [packs, threads]
-    if name == "unfold":
-        length = packs * shape[-2]
-        across = -(-length // -(-length // THREADS))
-        block = (across, THREADS // across)
-        blocks = -(-windows // block[1])  # each of a few windows, where there are many
-        grid = (-(-length // across), min(blocks, max(blocks // 4, FEWEST_BLOCKS), MOST_BLOCKS))
-        numbers = [packs, windows, groups]
-    elif name == "fold":
-        numbers.append(groups)
-    elif name in ("products_weight", "totals"):
-        numbers = [packs, windows, shape[0]]
-    elif matrices is not None:
-        grid = (-(-windows * packs // THREADS),)
-        numbers = [packs, windows]
+    packs, threads = groups * together // pack, prod(shape) * parts // pack
+    work = _Work(packs, threads, images * windows_of(axes), tuple(shape), groups)
+    grid, block, numbers = _DIVISIONS.get(name, _by_packs)(work)
     integer = numpy.int64 if is_wide else numpy.int32
     kernel = _module(kind, pack, is_wide, matrices).get_function(name)
     tables = [_walk(axes)] if counts is None else [_walk(axes), _counts(counts)]
     return _Run(kernel, grid, block, (*tables, *map(integer, numbers)))
+
+
+class _Work(NamedTuple):
+    """What threads have to do: packs of neighbouring channels, of a cell and of the result."""
+
+    packs: int
+    threads: int
+    windows: int  # of all images
+    shape: Shape  # of the result
+    groups: int
+
+
+# The blocks of a grid, the threads of a block, and the numbers that a kernel is given.
+_Division = tuple[Shape, Shape, Sequence[int]]
+
+
+def _by_packs(work: _Work) -> _Division:
+    """A thread for each pack of the result."""
+    return _line(work.threads), (THREADS,), (work.packs, work.threads)
+
+
+def _by_packs_of_groups(work: _Work) -> _Division:
+    return _line(work.threads), (THREADS,), (work.packs, work.threads, work.groups)
+
+
+def _by_shares(work: _Work) -> _Division:
+    """A thread for each pack of each share of a sum over windows."""
+    return _line(work.threads), (THREADS,), (work.packs, work.windows, work.shape[0])
+
+
+def _by_tiles(work: _Work) -> _Division:
+    """A thread for each pack of a tile, all of its points."""
+    return _line(work.windows * work.packs), (THREADS,), (work.packs, work.windows)
+
+
+def _by_columns(work: _Work) -> _Division:
+    """A thread for each pack of a row's taps, in some rows, of windows, one after the other."""
+    length = work.packs * work.shape[-2]
+    across = -(-length // -(-length // THREADS))
+    down = THREADS // across
+    blocks = -(-work.windows // down)  # each of a few windows, where there are many
+    grid = (-(-length // across), min(blocks, max(blocks // 4, FEWEST_BLOCKS), MOST_BLOCKS))
+    return grid, (across, down), (work.packs, work.windows, work.groups)
+
+
+def _line(threads: int) -> Shape:
+    return (-(-threads // THREADS),)
+
+
+_DIVISIONS: dict[str, Callable[[_Work], _Division]] = {
+    "unfold": _by_columns,
+    "fold": _by_packs_of_groups,
+    "products_weight": _by_shares,
+    "totals": _by_shares,
+    "to_points": _by_tiles,
+    "from_points": _by_tiles,
+}
 
 
 def _walk(axes: Axes) -> Any:
