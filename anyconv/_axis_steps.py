@@ -11,15 +11,14 @@ from typing import NamedTuple
 class Step(NamedTuple):
     """The cells of the input under one tap of some windows, or under all taps of one window.
 
-    `tap` is that one, or the first that lies in the input. `opens` where no earlier step has any of
-    these outputs (else one has all of them), `alone` where none has any of these cells.
+    `tap` is that one, or the first that lies in the input.
     """
 
     tap: int
     outputs: slice
     cells: slice
-    opens: bool
-    alone: bool
+    opens: bool  # whether no earlier step has any of these outputs; otherwise one has all of them
+    alone: bool  # whether no earlier step has any of these cells
 
 
 class Read(NamedTuple):

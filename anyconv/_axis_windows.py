@@ -46,7 +46,7 @@ class AxisWindows(ABC):
 
     @abstractmethod
     def within(self, low: int, high: int) -> range:
-        """The outputs whose windows leave the cells `low:high` nowhere."""
+        """The outputs whose windows lie wholly within the cells `low:high`."""
 
     @property
     @abstractmethod

@@ -28,16 +28,14 @@ class WorkspaceError(ValueError):
 
 
 class Blocks(NamedTuple):
-    """The algorithm for one block, the images in it, and into how many parts channels are cut;
-    the workers, and the bytes that all hold; whether the data of all blocks is prepared first.
-    """
+    """How a problem is cut into blocks, and what they hold."""
 
-    template: Algorithm
-    images: int
-    parts: int
+    template: Algorithm  # for one block
+    images: int  # in one block
+    parts: int  # that the output channels are cut into
     workers: int
-    workspace: int
-    holds_data: bool = False
+    workspace: int  # bytes, of all workers
+    holds_data: bool = False  # whether the data of all blocks is prepared first
 
 
 def size_blocks(
@@ -207,9 +205,9 @@ def _workspace(
         block += slab + outputs
     elif block or operation == "input":
         block += outputs + slab * (operation == "input")
-    turned = problem.groups > 1 or traits.is_complex
-    if operation == "input" and turned and not isinstance(template, ThinFft | DepthwiseFft):
-        block *= 2  # terms are turned round to be folded, or conjugated
+    copies_terms = problem.groups > 1 or traits.is_complex
+    if operation == "input" and copies_terms and not isinstance(template, ThinFft | DepthwiseFft):
+        block *= 2  # terms are transposed to be folded, or conjugated
     weights = template.weight_elements(problem.in_channels, problem.out_channels)
     shared = weights
     if operation == "weight":  # each worker has a sum and a term to be added
@@ -225,7 +223,7 @@ def _workspace(
 def _copied(
     problem: Problem, operation: Operation, template: Algorithm, images: int, traits: Traits
 ) -> int:
-    """The bytes that a block holds as well if its arrays are views of larger or turned ones."""
+    """The bytes that a block holds as well if its arrays are views of larger or transposed ones."""
     if not template.copies_views:
         return 0
     cells = prod(template.reach) * problem.in_channels

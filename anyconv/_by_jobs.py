@@ -43,9 +43,7 @@ def write_outputs(
     carry_out(jobs, plan.blocks, plan.workers)
 
 
-def write_input_gradient(
-    plan: Plan, dy: Array, weights: Sequence[Array], dx: Array, *, xp: Namespace
-) -> None:
+def write_input_gradient(plan: Plan, dy: Array, weights: Sequence[Array], dx: Array) -> None:
     """`dx = B*( A*(dy) @ G(w)^H )`. Slabs of one image overlap: they are added one by one."""
     rouse(plan.workers)
 

@@ -68,11 +68,12 @@ def conv_options(
 class ConvCall:
     """One convolution as the caller sees it: its shapes, and the problem to be solved.
 
-    `mode_padding` is applied to x beforehand where cells are not zeros; the problem then has none.
+    `nonzero_padding` is applied to x beforehand, where cells beside it are not zeros; the problem
+    then has none.
     """
 
     problem: Problem
-    mode_padding: Pairs | None
+    nonzero_padding: Pairs | None
     padding_mode: str
     layout: str
     algorithm: str
@@ -144,15 +145,15 @@ def conv_call(
         output_size(*axis) for axis in zip(spatial, kernel, strides, dilations, pairs, strict=True)
     )
     check_outputs(x_name, output, spatial, kernel, dilations, pairs)
-    mode_padding = None
+    nonzero_padding = None
     y_shape = join_shape(batch, output, out_channels, layout)
     if padding_mode != "zeros" and any(map(any, pairs)):
-        mode_padding, pairs = pairs, ((0, 0),) * rank
-        spatial = tuple(i + sum(pair) for i, pair in zip(spatial, mode_padding, strict=True))
+        nonzero_padding, pairs = pairs, ((0, 0),) * rank
+        spatial = tuple(i + sum(pair) for i, pair in zip(spatial, nonzero_padding, strict=True))
     geometry = WindowGeometry(spatial, kernel, strides, dilations, pairs, output)
     problem = Problem(batch, geometry, groups, in_channels, out_channels)
     return ConvCall(
-        problem, mode_padding, padding_mode, layout, algorithm, x_shape, w_shape, y_shape
+        problem, nonzero_padding, padding_mode, layout, algorithm, x_shape, w_shape, y_shape
     )
 
 

@@ -56,6 +56,7 @@ def over_images(
 
 
 def plan_of(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) -> Plan:
+    """The plan within the options in force."""
     return plan_call(call, operation, traits_of(xp, x), current_options())
 
 
@@ -65,12 +66,12 @@ def _products_of(plan: Plan) -> AbstractContextManager[None]:
 
 
 def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace) -> Array:
-    """Y from x and w, in the caller's layout."""
+    """The output from x and w, in the caller's layout."""
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "forward", x, xp=xp), call.layout == "channels_first"
     with _products_of(plan):
-        if call.mode_padding:
+        if call.nonzero_padding:
             y = padded_forward(plan, call, x, w, b, xp=xp)
         else:
             y = run_forward(plan, x, w, b, channels_first=channels_first, xp=xp)
@@ -80,12 +81,15 @@ def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: N
 def input_gradient(
     call: ConvCall, dy: Array, w: Array, b: Array | None = None, *, xp: Namespace
 ) -> Array:
-    """Dx from dy and w, in the caller's layout; or the output of a transposed convolution."""
+    """The input's gradient from dy and w, in the caller's layout.
+
+    Or the output of a transposed convolution, with its bias.
+    """
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "input", dy, xp=xp), call.layout == "channels_first"
     with _products_of(plan):
-        if call.mode_padding:
+        if call.nonzero_padding:
             dx = padded_input_gradient(plan, call, dy, w, xp=xp)
         else:
             dx = run_input_gradient(plan, dy, w, b, channels_first=channels_first, xp=xp)
@@ -93,12 +97,12 @@ def input_gradient(
 
 
 def weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Array:
-    """Dw from dy and x, in the caller's layout."""
+    """The weight's gradient from dy and x, in the caller's layout."""
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     plan = plan_of(call, "weight", x, xp=xp)
     with _products_of(plan):
-        if call.mode_padding:
+        if call.nonzero_padding:
             dw = padded_weight_gradient(plan, call, dy, x, xp=xp)
         else:
             dw = run_weight_gradient(plan, dy, x, xp=xp)
@@ -132,6 +136,7 @@ def _sum_of_rows(rows: Array, *, xp: Namespace) -> Array:
 
 
 def check_bias(b: Array | None, channels: int) -> None:
+    """A bias must hold a value for each output channel."""
     if b is not None:
         check_shape(
             "b", known_shape("b", b), (channels,), "one value for each output channel, shape"
@@ -139,4 +144,5 @@ def check_bias(b: Array | None, channels: int) -> None:
 
 
 def check_dy(dy: Array, expected: Shape) -> None:
+    """A gradient must have the shape of what it is of."""
     check_shape("dy", known_shape("dy", dy), expected, "the shape of the output")

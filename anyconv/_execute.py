@@ -159,15 +159,15 @@ def run_input_gradient(
     if b is not None:
         dtype = accumulator(xp, dy.dtype)  # a bias is added to sums that are not yet rounded
     shape = (p.images, *p.geometry.input, p.in_channels)
-    if plan.rewritten:
-        if len(plan.rewritten) == 1 and all(s == 1 for s in p.geometry.stride):
-            (step,) = plan.rewritten
+    if plan.phases:
+        if len(plan.phases) == 1 and all(s == 1 for s in p.geometry.stride):
+            (step,) = plan.phases
             return _run_phase(step, p, dy, w, b, channels_first=channels_first, xp=xp)
         make = xp.empty if plan.phases_cover else xp.zeros
         dx = make(shape, dtype=dy.dtype, device=device(dy))
         if not plan.phases_cover:
             dx = _with_bias(dx, b, dy.dtype, xp=xp)
-        for step in plan.rewritten:
+        for step in plan.phases:
             axes = zip(step.phases, p.geometry.stride, strict=True)
             cells: Index = (
                 slice(None),
@@ -192,7 +192,7 @@ def run_input_gradient(
     if adds and images and len(images) >= plan.workers:
         dx = xp.empty(shape, dtype=dtype, device=device(dy))
         if is_by_jobs:
-            _by_jobs.write_input_gradient(plan, dy, parts[0], dx, xp=xp)
+            _by_jobs.write_input_gradient(plan, dy, parts[0], dx)
             return _with_bias(dx, b, dy.dtype, xp=xp)
 
         def add(some: Sequence[Sequence[Block]]) -> None:
@@ -240,7 +240,7 @@ def _run_phase(
     out: Array | None = None,
     xp: Namespace,
 ) -> Array:
-    """One phase of an input gradient: dy convolved with its taps, flipped, channels turned."""
+    """One phase of an input gradient: dy convolved with its taps, flipped, channels transposed."""
     if step.taps is not None:
         w = w[step.taps]
     w, is_adjoint = conjugate(w, xp=xp), problem.groups == 1

@@ -1,6 +1,6 @@
 """Whole numbers only: the sizes, windows and paddings of convolution and pooling.
 
-Every formula stands here once. Nothing in this file knows an array.
+Nothing in this file knows an array.
 
     output = floor((input + before + after - effective_kernel) / stride) + 1
     effective_kernel = dilation * (kernel - 1) + 1

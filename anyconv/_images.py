@@ -239,7 +239,7 @@ class Pace(NamedTuple):
     rows: int
 
 
-def _pace(n: int, each: int, rows: int = 1, *, at_once: bool = False, xp: Namespace) -> Pace:
+def _pace(n: int, each: int, rows: int, *, at_once: bool = False, xp: Namespace) -> Pace:
     """The pace within the limits, where an image takes `each` bytes and has `rows` of windows."""
     limits, each = current_options(), max(each, 1)
     if is_traced(xp):

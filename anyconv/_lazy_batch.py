@@ -5,7 +5,7 @@ from functools import partial
 from typing import Protocol, Self
 
 from anyconv._namespace import accumulator, array_namespace, is_lazy_blocks, map_batch
-from anyconv._options import options
+from anyconv._options import Options, current_options, options
 from anyconv._typing import Array, DType, Namespace, Shape
 
 
@@ -37,7 +37,7 @@ def over_batch(
     batch_axes, dtype = len(call.batch), dtype or batched[0].dtype
     wide = accumulator(xp, dtype) if summed else dtype  # what shares of a sum are kept in
     y = map_batch(
-        partial(_on_block, kernel, call, wide if wide != dtype else None),
+        partial(_on_block, kernel, call, wide if wide != dtype else None, current_options()),
         batched,
         whole,
         batch_axes=batch_axes,
@@ -49,10 +49,17 @@ def over_batch(
 
 
 def _on_block(
-    kernel: Callable[..., Array], call: Call, dtype: DType | None, *arrays: Array
+    kernel: Callable[..., Array],
+    call: Call,
+    dtype: DType | None,
+    limits: Options,
+    *arrays: Array,
 ) -> Array:
-    """The kernel on one block, in one thread: the blocks are what runs side by side."""
+    """The kernel on one block, within the limits that were in force when it was called.
+
+    In one thread: the blocks are what runs side by side.
+    """
     batch, xp = tuple(arrays[0].shape[: len(call.batch)]), array_namespace(x=arrays[0])
     given = arrays if dtype is None else [xp.astype(array, dtype, copy=False) for array in arrays]
-    with options(workers=1):
+    with options(workspace_bytes=limits.workspace_bytes, workers=1, compiled=limits.compiled):
         return kernel(call.rebatched(batch), *given, xp=xp)

@@ -32,7 +32,7 @@ SINGLE_BYTES = 4
 
 def plan_call(call: ConvCall, operation: Operation, traits: Traits, limits: Options) -> Plan:
     """The plan of a call, padding that is not zeros included."""
-    if call.mode_padding:
+    if call.nonzero_padding:
         return _padded_plan(call, operation, traits, limits)
     return make_plan(call.problem, operation, call.algorithm, traits, limits)
 
@@ -79,7 +79,7 @@ def _plan_in_turns(
         workspace=max(turn.workspace for turn in turns),
         reason=f"{images} padded images at a time; {first.reason}",
         nanoseconds=sum(turn.nanoseconds for turn in turns),
-        rewritten=(),
+        phases=(),
         inner=None,
         turns=turns,
     )
@@ -131,7 +131,7 @@ def _held(problem: Problem, operation: Operation, images: int, traits: Traits) -
 def padded_forward(
     plan: Plan, call: ConvCall, x: Array, w: Array, b: Array | None, *, xp: Namespace
 ) -> Array:
-    """Y from the x that is to be padded."""
+    """The output, from the x that is to be padded."""
     channels_first = call.layout == "channels_first"
 
     def outputs(plan: Plan, x: Array) -> Array:
@@ -151,14 +151,14 @@ def padded_forward(
 def padded_input_gradient(
     plan: Plan, call: ConvCall, dy: Array, w: Array, *, xp: Namespace
 ) -> Array:
-    """Dx of the x that was padded; half precision is widened until padding is folded."""
+    """The gradient of the x that was padded; half precision is widened until padding is folded."""
     channels_first, wide = call.layout == "channels_first", accumulator(xp, dy.dtype)
     w = as_dtype(w, wide, xp=xp)
 
     def gradient(plan: Plan, dy: Array) -> Array:
         dy = as_dtype(dy, wide, xp=xp)
         dx = run_input_gradient(plan, dy, w, channels_first=channels_first, xp=xp)
-        return pad_adjoint(dx, call.spatial, call.mode_padding or (), call.padding_mode, xp=xp)
+        return pad_adjoint(dx, call.spatial, call.nonzero_padding or (), call.padding_mode, xp=xp)
 
     if not plan.turns:
         return xp.astype(gradient(plan, dy), dy.dtype)  # a copy, for a view keeps its padding
@@ -172,7 +172,7 @@ def padded_input_gradient(
 def padded_weight_gradient(
     plan: Plan, call: ConvCall, dy: Array, x: Array, *, xp: Namespace
 ) -> Array:
-    """Dw from the x that is to be padded; terms of half precision are widened to be summed."""
+    """The weight's gradient; terms of half precision are widened to be summed."""
     if not plan.turns:
         return run_weight_gradient(plan, dy, _pad(call, x, xp=xp), xp=xp)
     wide = accumulator(xp, dy.dtype)
@@ -187,7 +187,7 @@ def padded_weight_gradient(
 
 
 def _pad(call: ConvCall, x: Array, *, xp: Namespace) -> Array:
-    return pad(x, call.mode_padding or (), call.padding_mode, xp=xp)
+    return pad(x, call.nonzero_padding or (), call.padding_mode, xp=xp)
 
 
 def _turns(plan: Plan) -> Iterator[tuple[Plan, slice]]:

@@ -88,7 +88,7 @@ class Plan:
     nanoseconds: float
     parts: int = 1
     holds_data: bool = False
-    rewritten: tuple[PhasePlan, ...] = ()
+    phases: tuple[PhasePlan, ...] = ()
     inner: InnerPlan | None = None
     turns: tuple["Plan", ...] = ()  # of images that are padded in turn
     layout: str = "channels_last"
@@ -107,7 +107,7 @@ class Plan:
     @cached_property
     def leaves(self) -> tuple["Plan", ...]:
         """The plans that are carried out block by block, in order."""
-        plans = [step.plan for step in self.rewritten]
+        plans = [step.plan for step in self.phases]
         plans += [self.inner.plan] if self.inner else []
         plans += self.turns
         return tuple(leaf for plan in plans for leaf in plan.leaves) or (self,)
@@ -121,7 +121,7 @@ class Plan:
     def phases_cover(self) -> bool:
         """Whether the convolutions of an input gradient give every cell of it."""
         geometry = self.problem.geometry
-        return len(self.rewritten) == prod(map(min, geometry.stride, geometry.input))
+        return len(self.phases) == prod(map(min, geometry.stride, geometry.input))
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:

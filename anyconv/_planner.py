@@ -94,14 +94,14 @@ def _plan_as_it_stands(
         held = _held_by_phases(problem, traits)
         steps = _phase_plans(problem, algorithm, traits, limits, held)
         if steps:
-            rewritten = _rewritten(problem, traits, steps, held)
+            by_phases = _phases_plan(problem, traits, steps, held)
             several = SEVERAL_PHASES if chosen.adds_into_slices and len(steps) > 1 else 1
-            phases_take = several * rewritten.nanoseconds
+            phases_take = several * by_phases.nanoseconds
             is_tie = phases_take == nanoseconds
             if phases_take < nanoseconds or (
                 is_tie and not _is_one_block(problem, operation, chosen, traits, limits)
             ):
-                return rewritten
+                return by_phases
     blocks = size_blocks(problem, operation, chosen, traits, limits)
     return Plan(
         problem,
@@ -233,7 +233,7 @@ def _inner_plan(
         workspace=workspace,
         reason=f"{rewriting.words}; {inner.reason}",
         nanoseconds=maps + inner.nanoseconds,
-        rewritten=(),
+        phases=(),
         inner=InnerPlan(rewriting, inner),
     )
 
@@ -248,17 +248,17 @@ def _phase_plans(
     inside = replace(limits, workspace_bytes=limits.workspace_bytes - held)
     try:
         return tuple(
-            PhasePlan(parts, _turned_plan(inner, algorithm, traits, inside))
+            PhasePlan(parts, _transposed_plan(inner, algorithm, traits, inside))
             for parts, inner in _phase_problems(problem)
         )
     except WorkspaceError:
         return ()  # a fold holds neither a flipped weight nor a phase's result
 
 
-def _turned_plan(problem: Problem, algorithm: str, traits: Traits, limits: Options) -> Plan:
-    """The plan of a convolution with a turned weight; `taps` where another has to copy it."""
+def _transposed_plan(problem: Problem, algorithm: str, traits: Traits, limits: Options) -> Plan:
+    """The plan of a convolution with a transposed weight; `taps` where another has to copy it."""
     plan = make_plan(problem, "forward", algorithm, traits, limits)
-    if algorithm != "auto" or not plan.template.copies_turned:
+    if algorithm != "auto" or not plan.template.copies_transposed:
         return plan
     weights = prod(problem.geometry.kernel) * problem.in_channels * problem.out_channels
     copied = _rates(traits).nanoseconds(
@@ -282,7 +282,7 @@ def _held_by_phases(problem: Problem, traits: Traits) -> int:
     return held * traits.element_bytes
 
 
-def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], held: int) -> Plan:
+def _phases_plan(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], held: int) -> Plan:
     """The plan of an input gradient made of other plans."""
     first = steps[0].plan
     reason = f"{len(steps)} of stride one on dy; {first.reason}"
@@ -301,7 +301,7 @@ def _rewritten(problem: Problem, traits: Traits, steps: tuple[PhasePlan, ...], h
         workspace,
         reason,
         nanoseconds,
-        rewritten=steps,
+        phases=steps,
     )
 
 

@@ -134,7 +134,7 @@ def window_max(x: Array, axes: Axes, *, out: Array | None = None, xp: Namespace)
 
 
 def maxima(x: Array, axes: Axes, *, xp: Namespace) -> list[Array]:
-    """X, and its maxima as each axis is reduced in turn."""
+    """The array, and its maxima as each axis is reduced in turn."""
     stages = [x]
     for axis, windows in enumerate(axes, start=1):
         stages.append(reduced(stages[-1], axis, windows, maximums(xp), xp=xp))

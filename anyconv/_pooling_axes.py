@@ -32,7 +32,7 @@ class RegularWindows(AxisWindows):
         return range(start, start + self.dilation * self.most_taps, self.dilation)
 
     def within(self, low: int, high: int) -> range:
-        """The outputs whose windows leave the cells `low:high` nowhere."""
+        """The outputs whose windows lie wholly within the cells `low:high`."""
         first = min(max(-((self.start - low) // self.stride), 0), self.outputs)
         stop = (high - self._length - self.start) // self.stride + 1
         return range(first, max(min(stop, self.outputs), first))
@@ -104,7 +104,7 @@ class AdaptiveWindows(AxisWindows):
         return range(start - self.offset, stop - self.offset)
 
     def within(self, low: int, high: int) -> range:
-        """The outputs whose windows leave the cells `low:high` nowhere: of the axis, all."""
+        """The outputs whose windows lie wholly within the cells `low:high`: of the axis, all."""
         return range(self.outputs)
 
     @property

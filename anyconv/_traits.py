@@ -18,12 +18,14 @@ from anyconv._namespace import (
 )
 from anyconv._typing import Array, Device, DType, Namespace
 
+Runs = Literal["workers", "eager", "gpu", "traced"]
+
 
 class Traits(NamedTuple):
     """What the planner must know of the arrays: their library's ways, never their values."""
 
     namespace: str
-    runs: Literal["workers", "eager", "gpu", "traced"]
+    runs: Runs
     dtype: str
     element_bytes: int
     product_bytes: int
@@ -36,7 +38,7 @@ class Traits(NamedTuple):
 
 def traits_of(xp: Namespace, x: Array) -> Traits:
     """The traits of an array and of all that share a call with it."""
-    return _traits(xp, x.dtype, not is_numpy(xp) and runs_on_gpu(xp, x))
+    return _traits(xp, x.dtype, runs_on_gpu(xp, x))
 
 
 def traits_of_dtype(xp: Namespace, dtype: DType, where: Device | str | None) -> Traits:
@@ -46,12 +48,12 @@ def traits_of_dtype(xp: Namespace, dtype: DType, where: Device | str | None) -> 
 
 @lru_cache
 def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
-    runs = (
-        "workers" if is_numpy(xp) else "traced" if is_traced(xp) else "gpu" if on_gpu else "eager"
-    )
+    runs: Runs = "gpu" if on_gpu else "eager"
+    if is_numpy(xp) or is_traced(xp):
+        runs = "workers" if is_numpy(xp) else "traced"
     return Traits(
         namespace=library_name(xp),
-        runs=runs,  # type: ignore[arg-type]
+        runs=runs,
         dtype=getattr(dtype, "__name__", str(dtype).rpartition(".")[2]),
         element_bytes=item_bytes(xp, dtype),
         product_bytes=item_bytes(xp, accumulator(xp, dtype)),

@@ -1,4 +1,4 @@
-"""Windows and padding as linear maps beside their adjoints: the only slicing of the package.
+"""Windows and padding as linear maps beside their adjoints.
 
 Arrays are canonical, `(n, *spatial, c)`. Each map and its adjoint satisfy `<Ax, y> = <x, A*y>`.
 
@@ -140,7 +140,7 @@ def _cut(shape: Shape, box: Pairs) -> _Cut:
 
 
 def pad(x: Array, padding: Pairs, mode: str, *, xp: Namespace) -> Array:
-    """X with `(before, after)` cells added to each spatial axis.
+    """The array with `(before, after)` cells added to each spatial axis.
 
     `zeros` 1234 -> 00 1234 00, `reflect` -> 32 1234 32, `replicate` -> 11 1234 44, `circular` ->
     34 1234 12.

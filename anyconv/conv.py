@@ -1,4 +1,4 @@
-"""Convolution, transposed convolution and all their gradients.
+"""Convolution and its three gradients.
 
 Convolution here is cross-correlation, as in all of deep learning: the kernel is not flipped
 (`anyconv.signal` flips). Every function is one linear map of a bilinear form, so each gradient is

@@ -323,7 +323,7 @@ def test_no_plan_exceeds_its_workspace(request):
     assert 0 <= plan.workspace <= limits["workspace_bytes"]
     assert 1 <= plan.workers <= limits["workers"]
     assert call["algorithm"] in ("auto", plan.algorithm)
-    for step in plan.rewritten:
+    for step in plan.phases:
         assert step.plan.workspace <= plan.workspace
 
 
@@ -374,7 +374,7 @@ def test_blocks_cover_every_output_once(request):
     for leaf in plan.leaves:
         covered_once(leaf)
     counts = np.zeros(plan.problem.geometry.input, dtype=np.int64)
-    for step in plan.rewritten:
+    for step in plan.phases:
         strides = zip(step.phases, plan.problem.geometry.stride, strict=True)
         cells = counts[tuple(slice(phase.first, None, s) for phase, s in strides)]
         assert cells.shape == step.plan.problem.geometry.output

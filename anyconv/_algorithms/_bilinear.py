@@ -25,7 +25,7 @@ from anyconv._namespace import (
     in_order,
     inner_pieces_of,
     is_kind,
-    is_worth_turning,
+    is_worth_transposing,
     matmul,
 )
 from anyconv._traits import Traits
@@ -56,8 +56,8 @@ class Algorithm(ABC):
     adds_into_slices: ClassVar[bool] = False
     # So many multiply-adds are worth another thread: handing it some of fewer costs more.
     worth_a_worker: ClassVar[int] = 3 * 2**21
-    # Whether `turned_weight` has to copy the weight.
-    copies_turned: ClassVar[bool] = False
+    # Whether `transposed_weight` has to copy the weight.
+    copies_transposed: ClassVar[bool] = False
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
@@ -120,7 +120,7 @@ class Algorithm(ABC):
 
     @property
     def flips_weight(self) -> bool:
-        """Whether `adjoint_weight` turns the taps of a weight round before it is prepared."""
+        """Whether `adjoint_weight` reverses the taps of a weight before it is prepared."""
         return self.windows.taps > 1
 
     @property
@@ -192,17 +192,17 @@ class Algorithm(ABC):
         return weights
 
     def adjoint_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """`turned_weight` of the taps in the other order: of a convolution's w, for its adjoint."""
-        return self.turned_weight(backwards(w, xp=xp), rows, xp=xp)
+        """`transposed_weight` of the reversed taps: of a convolution's w, for its adjoint."""
+        return self.transposed_weight(backwards(w, xp=xp), rows, xp=xp)
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """`weight` of `(*kernel, k, c)` turned round to `(*kernel, c, k)`, of a single group.
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """`weight` of `(*kernel, k, c)` transposed to `(*kernel, c, k)`, of a single group.
 
-        G treats each pair of channels alike, so its result is turned instead: a view that a matrix
-        product takes as it is, unless it is faster otherwise.
+        G treats each pair of channels alike, so its result is transposed instead: a view that a
+        matrix product takes as it is, unless it is faster otherwise.
         """
         columns, inner = w.shape[-2:]
-        if is_worth_turning(w, rows, inner, columns, xp=xp):
+        if is_worth_transposing(w, rows, inner, columns, xp=xp):
             return self.weight(in_order(xp.matrix_transpose(w), xp=xp), xp=xp)
         return [xp.matrix_transpose(term) for term in self.weight(w, xp=xp)]
 

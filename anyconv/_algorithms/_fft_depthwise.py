@@ -37,7 +37,7 @@ class DepthwiseFft(PointFft):
         transforms *= 1.0 if self.is_complex else 0.5
         return Cost(0, 11 * self.point_elements * tiles * channels, 0, 30, transforms)
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """The same, for a group has one channel on either side."""
         return self.weight(w, xp=xp)
 

@@ -159,8 +159,8 @@ class RowFft(Spectral):
         """As a library multiplies small complex matrices best."""
         return [complex_factor(weight, xp=xp) for weight in weights]
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """The same of a turned weight."""
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """The same of a transposed weight."""
         return self.weight(xp.matrix_transpose(w), xp=xp)
 
     def weight_adjoint(self, terms: Sequence[Array], *, xp: Namespace) -> Array:

@@ -94,7 +94,7 @@ class ThinFft(LongFft):
         w = xp.permute_dims(w, (rank + 1, rank, rank + 2, *range(rank)))
         return (in_order(xp.reshape(w, (self.groups, -1, *kernel)), xp=xp),)
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """The same lanes, in the same order: one of the two numbers of channels is one."""
         return self.weight(w, xp=xp)
 

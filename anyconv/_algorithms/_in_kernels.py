@@ -100,8 +100,8 @@ class KernelGemm(InKernels, Gemm):
         """One matrix a group, `(*kernel, c, g * k) -> (g, taps * c, k)`."""
         return (self._apart(w, xp=xp),)
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """That of a turned weight of a single group, `(*kernel, k, c) -> (taps * c, k)`."""
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """That of a transposed weight of a single group, `(*kernel, k, c) -> (taps * c, k)`."""
         k = w.shape[-2]
         if self.windows.taps > 1:
             w = xp.moveaxis(w, -2, 0)
@@ -226,7 +226,7 @@ class KernelWinograd(InKernels, Winograd):
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
-        """A single group of real numbers. An input gradient is better one of a turned weight."""
+        """A single group of real numbers; an input gradient better has a transposed weight."""
         if operation == "input" or problem.groups > 1 or traits.is_complex:
             return False
         return not cls.refusal(problem) and super().suits(problem, operation, traits)
@@ -276,7 +276,7 @@ class KernelWinograd(InKernels, Winograd):
         """`(points, c, k) -> (*kernel, c, k)`."""
         count, c, k = terms[0].shape
         points = xp.reshape(terms[0], (count, 1, c * k))
-        maps = self._matrices("weight", turned=True)
+        maps = self._matrices("weight", is_transposed=True)
         w = from_points_in_kernel(points, self._weight_axes, maps, xp=xp)
         return xp.reshape(w, (*self.windows.kernel, c, k))
 
@@ -286,13 +286,13 @@ class KernelWinograd(InKernels, Winograd):
 
     def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
         """`(n, *output, k) -> (points, n * T, k)`, zeros where the last tile hangs over."""
-        maps = self._matrices("output", turned=True)
+        maps = self._matrices("output", is_transposed=True)
         return to_points_in_kernel(y, self._output_axes, maps, xp=xp)
 
     def _matrices(
-        self, which: str, *, turned: bool = False, backwards: bool = False
+        self, which: str, *, is_transposed: bool = False, backwards: bool = False
     ) -> TileMatrices:
-        return _tile_matrices(self.tile, self.windows.kernel, which, turned, backwards)
+        return _tile_matrices(self.tile, self.windows.kernel, which, is_transposed, backwards)
 
     @cached_property
     def _data_axes(self) -> tuple[AxisLoop, ...]:
@@ -321,10 +321,10 @@ def _tiles(*sizes: Shape) -> tuple[AxisLoop, ...]:
 
 @lru_cache(maxsize=256)
 def _tile_matrices(
-    tile: Shape, kernel: Shape, which: str, turned: bool, backwards: bool
+    tile: Shape, kernel: Shape, which: str, is_transposed: bool, backwards: bool
 ) -> TileMatrices:
     """One of the matrices of each axis, transposed perhaps, or for the other order of cells."""
     axes = [getattr(matrices(m, r), which) for m, r in zip(tile, kernel, strict=True)]
     if backwards:
         axes = [tuple(row[::-1] for row in matrix) for matrix in axes]
-    return TileMatrices(tuple(map(transposed, axes) if turned else axes))
+    return TileMatrices(tuple(map(transposed, axes) if is_transposed else axes))

@@ -76,7 +76,7 @@ class WritesByJobs(OnCells):
 
 @dataclass(frozen=True)
 class ByJobs(WritesByJobs):
-    """And the gradient of the weight too."""
+    """A `WritesByJobs` whose gradient of the weight is a job as well."""
 
     @abstractmethod
     def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
@@ -98,11 +98,11 @@ class ByJobs(WritesByJobs):
 class InOnePass(ByJobs):
     """One whose loops lead from cells and from the weights as they are to outputs.
 
-    An input gradient as it stands is not among them: it is the convolution of a turned weight.
+    An input gradient as it stands is not among them: it is the convolution of a transposed weight.
     """
 
     writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "cells"
-    copies_turned: ClassVar[bool] = False
+    copies_transposed: ClassVar[bool] = False
     reads_cells: ClassVar[bool] = True
 
     @classmethod
@@ -117,7 +117,7 @@ class InOnePass(ByJobs):
         """The weights as they are, `(*kernel, c, k)`."""
         return (w,)
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """A view, `(*kernel, k, c) -> (*kernel, c, k)`."""
         return (xp.matrix_transpose(w),)
 

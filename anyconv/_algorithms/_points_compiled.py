@@ -186,7 +186,7 @@ class CompiledFft(CompiledPoints, ShortFft):
 
     @property
     def is_compiled(self) -> bool:
-        """It is."""
+        """Unlike `ShortFft`, this runs in compiled loops."""
         return True
 
     @property

@@ -35,8 +35,8 @@ class DepthwiseTaps(Algorithm):
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
-        """Only channels that are convolved apart."""
-        return None if problem.is_depthwise else "it is not depthwise"
+        """None: `suits` has been asked before."""
+        return None
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """One tap's products and their sum."""
@@ -85,7 +85,7 @@ class DepthwiseTaps(Algorithm):
         w = xp.tile(w, (1, self._repeats(channels), 1, 1))
         return [w[tap, ...] for tap in range(w.shape[0])]
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """The same: a single group has a single channel on either side."""
         return self.weight(w, xp=xp)
 

@@ -26,7 +26,7 @@ SUMS = 4096
 
 @dataclass(frozen=True)
 class PlaneTaps(WritesByJobs, DepthwiseTaps):
-    """The forward map alone; an input gradient of stride one is one of a turned weight."""
+    """The forward map alone; an input gradient of stride one is one of a transposed weight."""
 
     is_one_product: ClassVar[bool] = True
     worth_a_worker: ClassVar[int] = 2**20

@@ -60,7 +60,7 @@ class Tiled(Algorithm):
 
     @property
     def fewest_rows(self) -> int:
-        """Tiles."""
+        """Rows are tiles, so fewer are enough."""
         return 1 if self.is_elementwise else 32
 
     def fits_cache(self, images: int, block: int, weights: int) -> bool:

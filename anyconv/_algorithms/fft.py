@@ -72,7 +72,7 @@ class Spectral(Tiled):
 
     @property
     def in_loops(self) -> int:
-        """The elements of the lanes that compiled loops work on, in two copies and turned."""
+        """The elements of the lanes that compiled loops work on, in two copies and transposed."""
         return 4 * LANES * max(self.sizes) if self.is_compiled else 0
 
     def _steps(self, cells: Shape) -> float:

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from anyconv._algorithms._bilinear import Algorithm, join_groups, split_groups
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem
-from anyconv._namespace import in_order, is_worth_turning, matmul
+from anyconv._namespace import in_order, is_worth_transposing, matmul
 from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
 
@@ -22,7 +22,7 @@ class Gemm(Algorithm):
     name: ClassVar[str] = "gemm"
     writes_into: ClassVar[Literal["rows", "slices", "cells", "nothing"]] = "rows"
     is_one_product: ClassVar[bool] = True
-    copies_turned: ClassVar[bool] = True
+    copies_transposed: ClassVar[bool] = True
 
     @classmethod
     def refusal(cls, problem: Problem) -> str | None:
@@ -100,10 +100,10 @@ class Gemm(Algorithm):
         """One matrix a group, `(*kernel, c, g * k) -> (g, taps * c, k)`."""
         return (split_groups(w, self.groups, xp=xp),)
 
-    def turned_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
-        """The matrix of a turned weight, `(*kernel, k, c) -> (1, taps * c, k)`."""
+    def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
+        """The matrix of a transposed weight, `(*kernel, k, c) -> (1, taps * c, k)`."""
         rank, columns = len(self.windows.kernel), w.shape[-2]
-        if is_worth_turning(w, rows, self.windows.taps * w.shape[-1], columns, xp=xp):
+        if is_worth_transposing(w, rows, self.windows.taps * w.shape[-1], columns, xp=xp):
             return self.weight(in_order(xp.matrix_transpose(w), xp=xp), xp=xp)
         w = xp.permute_dims(w, (rank, *range(rank), rank + 1))
         return (xp.matrix_transpose(xp.reshape(w, (1, w.shape[0], -1))),)

@@ -3,7 +3,8 @@
 The kernels speak the array API standard. What the standard lacks and a library has is a capability
 asked of this package: strided window views, products written in place, lazy blocks. Each has a path
 in standard functions beside it that gives the same numbers. No library is imported before the
-caller has imported it, and no other part of the core names one.
+caller has imported it, or named it to `plan_conv`; Numba is by the first large call. No other part
+of the core names a library.
 """
 
 from anyconv._namespace._apart_jobs import (
@@ -81,7 +82,7 @@ from anyconv._namespace._pool_jobs import (
 from anyconv._namespace._products import (
     complex_factor,
     has_sums_of_products,
-    is_worth_turning,
+    is_worth_transposing,
     matmul,
     multiplies_half_in_float32,
     multiply_by_factor,
@@ -202,7 +203,7 @@ __all__ = [
     "is_lazy_blocks",
     "is_numpy",
     "is_traced",
-    "is_worth_turning",
+    "is_worth_transposing",
     "item_bytes",
     "keep_where",
     "lanes_of",

@@ -40,7 +40,7 @@ LOOKS, LINGERS = 500_000, 20_000
 def wait_awake(flags: Array) -> bool:
     """Whether all flags were set within a moment, for which the lock is left to others.
 
-    Where nothing has been compiled yet it is not waited at all.
+    False at once while no loop has been imported.
     """
     if "anyconv._namespace._loops" not in sys.modules:
         return False

@@ -2,8 +2,8 @@
 
 Numba tells functions of one name apart by a number that each process counts for itself. Of two that
 were compiled by different processes and are loaded by one, the linker may then take either for the
-other, which reads and writes what it should not. So each function is `named` that is made of a text
-of which others are made as well.
+other, which reads and writes what it should not. So each function that a factory makes several
+times from one source gets a qualified name of its own (`named`).
 
 Numba's own files on disk have an index that two processes may overwrite at once, after which a file
 may be taken for another's, and are found stale when a loop's own file has changed, not when that of

@@ -8,7 +8,8 @@ input is left out, so padding need not be made. The channels of a cell are neigh
 Along the innermost axis the outputs from one whose windows lie in the input to the last of them
 share their taps: a segment. Each output beside them is a segment of its own.
 
-An array in a tuple is counted in and out of it, which short loops cannot afford: none is in one.
+Numba counts references to an array that enters or leaves a tuple, which short loops cannot afford:
+no inner loop does that.
 
 In the loops a is a place in x, p one among the factors and j one in y; i goes along neighbours.
 

@@ -7,7 +7,7 @@ into a stack of such pieces, all of them views and the stack one call:
 
     (..., M, K) @ (..., K, N) = (..., M/m, 1, m, K) @ (..., 1, N/n, K, n)
 
-or, where the left matrix is turned round and long, as that of a weight's gradient is,
+or, where the left matrix is transposed and long, as that of a weight's gradient is,
 
     (..., M, K) @ (..., K, N) = sum of (..., K/k, M, k) @ (..., K/k, k, N)
 """

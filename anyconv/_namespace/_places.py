@@ -50,7 +50,7 @@ def has_out(xp: Namespace) -> bool:
 
 
 def add_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
-    """X with a value added to one of its slices, written in place where the library can.
+    """The array with a value added to one of its slices, written in place where the library can.
 
     XLA on a CPU may write into x before it has read a value that was itself a slice of x (its issue
     49176). So what is traced is padded and added, for which XLA has one loop, unless cells are
@@ -80,7 +80,7 @@ def _around(shape: Shape, index: Index) -> list[tuple[int, int]] | None:
 
 
 def set_at(x: Array, index: Index, value: Array, *, xp: Namespace) -> Array:
-    """X with one of its slices replaced, written in place where the library can."""
+    """The array with one of its slices replaced, written in place where the library can."""
     if is_traced(xp):
         return array_api_extra.at(x)[index].set(value)
     x[index] = value
@@ -117,7 +117,7 @@ def in_order(x: Array, *, xp: Namespace) -> Array:
 def combine_at(
     x: Array, index: Index, operation: Callable[..., Array], *values: Array, xp: Namespace
 ) -> Array:
-    """X with one of its slices replaced by `operation(*values)`, without a temporary if possible.
+    """The array with a slice replaced by `operation(*values)`, without a temporary if possible.
 
     One of the values may be that slice itself.
     """
@@ -134,7 +134,7 @@ def scatters_in_order(xp: Namespace) -> bool:
 
 
 def add_at_positions(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
-    """X, which is contiguous, with values added at flat positions, in place."""
+    """A contiguous array with values added at flat positions, in place."""
     flat = xp.reshape(x, (-1,), copy=False)
     xp.add.at(flat, xp.reshape(positions, (-1,)), xp.reshape(values, (-1,)))
     return x
@@ -147,7 +147,7 @@ def has_minimum_at(xp: Namespace) -> bool:
 
 
 def minimum_at(x: Array, positions: Array, values: Array, *, xp: Namespace) -> Array:
-    """X `(cells,)` with the least of its own and all values at each position, perhaps in place."""
+    """The least of an array `(cells,)` and all values at each position, perhaps in place."""
     if is_traced(xp):
         return array_api_extra.at(x)[positions].min(values)
     if is_torch(xp):
@@ -159,7 +159,7 @@ def minimum_at(x: Array, positions: Array, values: Array, *, xp: Namespace) -> A
 def pad_constant(
     x: Array, widths: Sequence[tuple[int, int]], value: Any, *, xp: Namespace
 ) -> Array:
-    """X with constant cells before and after each axis."""
+    """The array with constant cells before and after each axis."""
     if is_traced(xp):
         return array_api_extra.pad(x, widths, constant_values=value, xp=xp)
     shape = tuple(n + sum(width) for n, width in zip(x.shape, widths, strict=True))

@@ -365,7 +365,7 @@ def _form_weights(
                 for c in range(U(some)):
                     for k in range(U(columns)):
                         spare[target + c * size + k] = w[place + c * row + k]
-            else:  # channels are neighbours in a weight that is turned
+            else:  # channels are neighbours in a transposed weight
                 for k in range(U(columns)):
                     for c in range(U(some)):
                         spare[target + c * size + k] = w[place + c * row + k * step]

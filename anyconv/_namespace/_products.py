@@ -17,9 +17,9 @@ from anyconv._namespace._places import in_order
 from anyconv._namespace._stacked_products import has_stacked_products, multiply_stacks
 from anyconv._typing import Array, DType, Namespace
 
-# A factor that is turned round costs NumPy's product more than its copy does, if it is no longer
+# A transposed factor costs NumPy's product more than its copy does, if it is no longer
 # than this and so many rows are multiplied by it.
-MOST_TURNED, WORTH_TURNING = 512, 48
+MOST_TRANSPOSED, WORTH_TRANSPOSING = 512, 48
 
 
 @lru_cache
@@ -79,9 +79,9 @@ def _in_pieces(a: Array, b: Array, *, out: Array | None, xp: Namespace) -> Array
     return xp.matmul(a, b, out=out)
 
 
-def is_worth_turning(b: Array, rows: int, inner: int, columns: int, *, xp: Namespace) -> bool:
-    """Whether to copy matrices `(columns, inner)` to be multiplied by, turned, from the right."""
-    fits = rows >= WORTH_TURNING and inner <= MOST_TURNED and columns <= THIN
+def is_worth_transposing(b: Array, rows: int, inner: int, columns: int, *, xp: Namespace) -> bool:
+    """Whether to copy matrices `(columns, inner)` that are a product's right factor transposed."""
+    fits = rows >= WORTH_TRANSPOSING and inner <= MOST_TRANSPOSED and columns <= THIN
     return fits and is_numpy(xp) and b.dtype.kind == "f"
 
 

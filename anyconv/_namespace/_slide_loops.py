@@ -4,8 +4,7 @@
 
 For one vector of channels i the factors of up to three rows of up to three taps stay in registers,
 and so do the cells that the next window sees again: for each output only the new ones are read.
-Cells beside the input are zeros. As in `_tile_loops` the instructions are LLVM's own, and whoever
-changes them removes `__pycache__/*.nbi`.
+Cells beside the input are zeros. As in `_tile_loops` the instructions are LLVM's own.
 
 How arrays are walked through is told at the top of `_loops`.
 """

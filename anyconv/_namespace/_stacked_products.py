@@ -31,12 +31,12 @@ def multiply_stacks(a: Array, b: Array, *, out: Array | None = None, xp: Namespa
     gemm, handle = _cublas()
     kind, left, right = _kind(a.dtype.char), _matrices(a, xp=xp), _matrices(b, xp=xp)
     result = _matrices(y, xp=xp)
-    assert result.array is y and not result.is_turned
+    assert result.array is y and not result.is_transposed
     # What lies in rows is to cuBLAS, which counts down columns, the transpose: y^T = b^T a^T.
     gemm(
         handle(),
-        right.is_turned,
-        left.is_turned,
+        right.is_transposed,
+        left.is_transposed,
         columns,
         rows,
         inner,
@@ -62,12 +62,13 @@ def multiply_stacks(a: Array, b: Array, *, out: Array | None = None, xp: Namespa
 
 
 class _Matrices(NamedTuple):
-    """A stack as cuBLAS is told of it: elements from row to row, or, turned, from column to column,
-    and from matrix to matrix.
+    """A stack as cuBLAS is told of it: the elements from matrix to matrix, and from row to row.
+
+    Or, transposed, from column to column.
     """
 
     array: Array
-    is_turned: bool
+    is_transposed: bool
     row: int
     step: int
 

@@ -152,7 +152,7 @@ def _factors(tile: Shape, maps: PointMaps, dtype: DType) -> tuple[Array, ...]:
 
 
 def _readable(w: Array) -> Array:
-    """Weights, or a copy of them, that may be turned, and their taps flipped, but no channels."""
+    """Weights, or a copy; they may be transposed, and their taps flipped, but no channels."""
     return w if has_whole_steps(w) and min(w.strides[-2:]) >= 0 else copied(w)
 
 
@@ -165,7 +165,7 @@ def _lowest(w: Array) -> Array:
 def _places(kernel: Shape, steps: Shape) -> tuple[Array, Array]:
     """Where the weights of each tap lie from the lowest of all, and how far channels are apart.
 
-    Weights may be turned and flipped: taps then lie the other way round.
+    Weights may be transposed and flipped: taps then lie the other way round.
     """
     import numpy
 

@@ -2,8 +2,7 @@
 
 A compiler does not by itself keep an array of sums in a processor's registers while a loop runs
 over what is summed, which is what the speed of a product hangs on. So the instructions of that one
-loop are written out here, for as many vectors as a tile has. (Numba keeps a loop on disk until the
-loop's own file changes; whoever changes this one removes `__pycache__/*.nbi` besides.)
+loop are written out here, for as many vectors as a tile has.
 
 K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM Transactions on
 Mathematical Software 34 (2008); E. Georganas et al., "Harnessing deep learning via a single

@@ -16,7 +16,7 @@ def adds_row_by_row(xp: Namespace) -> bool:
 
 
 def as_dtype(x: Array, dtype: DType, *, xp: Namespace) -> Array:
-    """X in a dtype, itself where it has that already."""
+    """The array in a dtype, itself where it has that already."""
     return x if x.dtype == dtype else xp.astype(x, dtype)
 
 
@@ -30,21 +30,21 @@ def highest(x: Array, *, axis: int | Shape, keepdims: bool = False, xp: Namespac
 
 
 def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
-    """X divided, in place where the library can; for an array that nobody else holds."""
+    """The quotient, in place of x where the library can; for an array that nobody else holds."""
     if has_out(xp):
         return xp.divide(x, y, out=x)
     return x / y
 
 
 def multiply(x: Array, y: Array, *, xp: Namespace) -> Array:
-    """X times y, likewise in place of x, which has the result's shape."""
+    """The product, likewise in place of x, which has the result's shape."""
     if has_out(xp):
         return xp.multiply(x, y, out=x)
     return x * y
 
 
 def keep_where(x: Array, mask: Array, *, out: Array | None = None, xp: Namespace) -> Array:
-    """X where the mask is true, zero elsewhere, perhaps written to `out`."""
+    """The array where the mask is true, zero elsewhere, perhaps written to `out`."""
     bits = _same_bits(x.dtype) if is_numpy(xp) else None
     if bits is None:
         kept = xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))

@@ -85,7 +85,7 @@ def flat(x: Array) -> Array:
 
 
 def walkable(x: Array, *, by_rows: bool = False) -> Array:
-    """X itself, or a copy, with a cell's channels side by side and no axis that runs backwards.
+    """The array, or a copy, with a cell's channels side by side and no axis that runs backwards.
 
     With `by_rows` the cells of a row are side by side as well.
     """

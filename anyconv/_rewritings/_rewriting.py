@@ -34,8 +34,9 @@ class Rewriting(ABC):
 
     @abstractmethod
     def worth(self, algorithm: str) -> float:
-        """It is chosen where it is estimated to take less than this part of the algorithm's time,
-        by which the problem would be solved as it stands.
+        """The rewriting is chosen if its estimate is below this share of an algorithm's.
+
+        That is the algorithm that would solve the problem as it stands.
         """
 
     @property
