@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from anyconv._checks import integer, shown
-from anyconv._namespace import why_no_compiled_loops
+from anyconv._compiled import why_no_compiled_loops
 
 MEBIBYTE = 2**20
 

@@ -3,10 +3,10 @@
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from anyconv._cupy_kernels import has_window_kernels
 from anyconv._namespace import (
     accumulator,
     has_sums_of_products,
-    has_window_kernels,
     is_gpu,
     is_kind,
     is_numpy,

@@ -13,15 +13,12 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from anyconv._geometry import Pairs, Windows, padding_segments
+from anyconv._cupy_kernels import fold_in_kernel, has_window_kernels
+from anyconv._geometry import MOST_AXES, AxisLoop, Pairs, Windows, padding_segments
 from anyconv._namespace import (
-    MOST_AXES,
-    AxisLoop,
     add_at,
     device,
-    fold_in_kernel,
     has_strided_views,
-    has_window_kernels,
     is_numpy,
     is_traced,
     pad_constant,

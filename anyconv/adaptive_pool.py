@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from anyconv._arguments import check_floating, check_ordered, known_shape
+from anyconv._arguments._common import check_floating, check_ordered, known_shape
+from anyconv._arguments._pool import adaptive_call, check_dy
 from anyconv._checks import shape
-from anyconv._lazy_batch import over_batch
+from anyconv._execution._lazy_batch import over_batch
 from anyconv._namespace import common_namespace
-from anyconv._pool_arguments import adaptive_call, check_dy
 from anyconv._typing import Array, Ints, Layout
 from anyconv.avg_pool import averages, averages_gradient
 from anyconv.max_pool import maxima, maxima_gradient

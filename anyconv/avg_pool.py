@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from functools import partial
 
-from anyconv._arguments import check_floating, known_shape
-from anyconv._axis_loops import loops_in_kernels
+from anyconv._arguments._common import check_floating, known_shape
+from anyconv._arguments._pool import PoolCall, check_dy, pool_call, pool_options
 from anyconv._checks import boolean, shape
-from anyconv._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
-from anyconv._lazy_batch import over_batch
-from anyconv._namespace import Job, common_namespace, device, is_kind
-from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import Axes, window_average, window_average_adjoint, window_counts
-from anyconv._pooling_loops import are_tiles, averages_adjoint_jobs, averages_jobs, compiles
+from anyconv._compiled import Job
+from anyconv._execution._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
+from anyconv._execution._lazy_batch import over_batch
+from anyconv._namespace import common_namespace, device, is_kind
+from anyconv._pooling._axis_loops import loops_in_kernels
+from anyconv._pooling._by_axis import Axes, window_average, window_average_adjoint, window_counts
+from anyconv._pooling._in_loops import are_tiles, averages_adjoint_jobs, averages_jobs, compiles
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
 

@@ -10,10 +10,10 @@ an adjoint: with the inner product that conjugates its first factor,
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from anyconv._arguments import LAYOUTS, check_floating, check_sizes, known_shape
+from anyconv._arguments._common import LAYOUTS, check_floating, check_sizes, known_shape
+from anyconv._arguments._conv import conv_call, conv_options
 from anyconv._checks import choice, shape
-from anyconv._conv_arguments import conv_call, conv_options
-from anyconv._conv_kernels import (
+from anyconv._execution._conv_kernels import (
     bias_gradient,
     check_bias,
     check_dy,

@@ -1,8 +1,8 @@
 """Transposed convolution, the adjoint of convolution as a layer of its own, and its gradients."""
 
-from anyconv._arguments import check_floating, known_shape
-from anyconv._conv_arguments import conv_transpose_call, transpose_options
-from anyconv._conv_kernels import (
+from anyconv._arguments._common import check_floating, known_shape
+from anyconv._arguments._conv import conv_transpose_call, transpose_options
+from anyconv._execution._conv_kernels import (
     bias_gradient,
     check_bias,
     check_dy,

@@ -4,14 +4,14 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from anyconv._arguments import check_real_floating, known_shape
+from anyconv._arguments._common import check_real_floating, known_shape
+from anyconv._arguments._pool import PoolCall, check_dy, pool_call, pool_options
 from anyconv._checks import number
-from anyconv._images import pooled, unpooled
-from anyconv._lazy_batch import over_batch
+from anyconv._execution._images import pooled, unpooled
+from anyconv._execution._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, differentiates
-from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import Axes, window_sum, window_sum_adjoint
-from anyconv._pooling_loops import compiles, sums_at_once, sums_at_once_adjoint
+from anyconv._pooling._by_axis import Axes, window_sum, window_sum_adjoint
+from anyconv._pooling._in_loops import compiles, sums_at_once, sums_at_once_adjoint
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding
 
 

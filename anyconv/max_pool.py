@@ -3,15 +3,15 @@
 from functools import partial
 from math import prod
 
-from anyconv._arguments import check_ordered, check_real_floating, known_shape
-from anyconv._axis_loops import loops_in_kernels
+from anyconv._arguments._common import check_ordered, check_real_floating, known_shape
+from anyconv._arguments._pool import PoolCall, check_dy, pool_call, pool_options
 from anyconv._checks import boolean, choice
-from anyconv._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
-from anyconv._lazy_batch import over_batch
+from anyconv._execution._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
+from anyconv._execution._lazy_batch import over_batch
 from anyconv._namespace import add_at, common_namespace, index_dtype, scatters_in_order
-from anyconv._pool_arguments import PoolCall, check_dy, pool_call, pool_options
-from anyconv._pooling import Axes, max_gradient, window_max
-from anyconv._pooling_loops import (
+from anyconv._pooling._axis_loops import loops_in_kernels
+from anyconv._pooling._by_axis import Axes, max_gradient, window_max
+from anyconv._pooling._in_loops import (
     WORTH_A_GRADIENT,
     are_tiles,
     argmax_jobs,
@@ -19,14 +19,14 @@ from anyconv._pooling_loops import (
     maxima_gradient_jobs,
     maxima_jobs,
 )
-from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
-from anyconv._winners import (
+from anyconv._pooling._winners import (
     first_max_gradient,
     first_max_gradient_by_taps,
     is_small,
     scatter_to_first_max,
     window_argmax,
 )
+from anyconv._typing import Array, Ints, Layout, Namespace, Padding, Ties
 
 TIES = ("first", "all", "split")
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from anyconv._arguments._conv import conv_call, conv_options
 from anyconv._checks import choice, shape
-from anyconv._conv_arguments import conv_call, conv_options
+from anyconv._execution._padded import plan_call
 from anyconv._namespace import dtype_of_name, is_kind, namespace_of_name
 from anyconv._options import current_options
-from anyconv._padded import plan_call
-from anyconv._plan import Plan
+from anyconv._plans._plan import Plan
 from anyconv._traits import traits_of_dtype
 from anyconv._typing import Ints, Layout, Operation, Padding, PaddingMode
 

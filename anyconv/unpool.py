@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
-from anyconv._arguments import (
+from anyconv._arguments._common import (
     LAYOUTS,
     check_of_numbers,
     check_shape,
@@ -13,9 +13,11 @@ from anyconv._arguments import (
     numbers,
     per_axis,
 )
+from anyconv._arguments._pool import PoolCall, spatial_rank
 from anyconv._checks import choice
+from anyconv._execution._lazy_batch import over_batch
+from anyconv._execution._turns import by_images
 from anyconv._layout import split_shape
-from anyconv._lazy_batch import over_batch
 from anyconv._namespace import (
     array_namespace,
     check_devices,
@@ -25,10 +27,8 @@ from anyconv._namespace import (
     item_bytes,
 )
 from anyconv._options import current_options
-from anyconv._pool_arguments import PoolCall, spatial_rank
-from anyconv._turns import by_images
+from anyconv._pooling._unpooling import bytes_of_a_plane, check_numbers, gather_first, scatter_first
 from anyconv._typing import Array, Ints, Layout, Namespace, Shape
-from anyconv._unpooling import bytes_of_a_plane, check_numbers, gather_first, scatter_first
 
 
 def max_unpool_forward(

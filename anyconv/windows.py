@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from anyconv._arguments import (
+from anyconv._arguments._common import (
     LAYOUTS,
     PADDING_MODES,
     check_numeric,
@@ -18,13 +18,13 @@ from anyconv._arguments import (
     padding_spec,
     per_axis,
 )
+from anyconv._arguments._pool import PoolCall, pool_call, spatial_rank, window_options
 from anyconv._checks import choice, shape
+from anyconv._execution._lazy_batch import over_batch
+from anyconv._execution._turns import added_by_images, by_images
 from anyconv._geometry import Pairs, WindowGeometry
 from anyconv._layout import from_canonical, join_shape, split_shape, to_canonical
-from anyconv._lazy_batch import over_batch
 from anyconv._namespace import common_namespace, has_strided_views, item_bytes
-from anyconv._pool_arguments import PoolCall, pool_call, spatial_rank, window_options
-from anyconv._turns import added_by_images, by_images
 from anyconv._typing import Array, Ints, Layout, Namespace, Padding, PaddingMode, Shape
 from anyconv._windows import fold as fold_windows
 from anyconv._windows import pad as pad_cells

@@ -23,7 +23,7 @@ from _peaks import copy_bandwidth, product_rate
 from _tables import seconds, show
 
 from anyconv._algorithms._fft_sizes import Kind, steps
-from anyconv._namespace import compiled_spectrum, why_no_compiled_loops
+from anyconv._compiled import compiled_spectrum, why_no_compiled_loops
 
 # rows, inner size, columns: outputs x (taps * channels in) x channels out of common layers
 PRODUCTS = (

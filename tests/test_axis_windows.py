@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyconv._axis_windows import MANY_TAPS, AxisWindows
 from anyconv._geometry import WindowGeometry, adaptive_window, output_size
-from anyconv._pooling_axes import FEW_CELLS, adaptive, regular
+from anyconv._geometry._axis_windows import MANY_TAPS, AxisWindows
+from anyconv._geometry._pooling_axes import FEW_CELLS, adaptive, regular
 
 
 @st.composite

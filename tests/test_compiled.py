@@ -19,14 +19,14 @@ import anyconv
 import anyconv._algorithms._gemm_compiled as gemm_mod
 import anyconv._algorithms._on_cells as cells_mod
 import anyconv._algorithms._taps_compiled as taps_mod
-import anyconv._execute as execute_mod
-import anyconv._images as images_mod
-import anyconv._namespace._apart_jobs as apart_jobs
-import anyconv._namespace._compiled as compiled_mod
-import anyconv._namespace._pool_jobs as pool_jobs
+import anyconv._compiled._depthwise_jobs as apart_jobs
+import anyconv._compiled._numba as compiled_mod
+import anyconv._compiled._pool_jobs as pool_jobs
+import anyconv._execution._execute as execute_mod
+import anyconv._execution._images as images_mod
 import anyconv._options as options_mod
-import anyconv._planner as planner
-import anyconv._pooling_loops as pooling_loops
+import anyconv._plans._planner as planner
+import anyconv._pooling._in_loops as pooling_loops
 from anyconv import (
     avg_pool_backward,
     avg_pool_forward,
@@ -41,15 +41,15 @@ from anyconv import (
 )
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_plane import PlaneTaps
-from anyconv._execute import run_input_gradient
-from anyconv._namespace import (
-    AxisLoop,
+from anyconv._compiled import (
     multiplies_windows,
     outputs_together,
     products_data_job,
     products_job,
     run_jobs,
 )
+from anyconv._execution._execute import run_input_gradient
+from anyconv._geometry import AxisLoop
 
 needs_numba = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import anyconv
 import anyconv._algorithms._on_cells as cells_mod
-import anyconv._namespace._compiled as compiled_mod
-import anyconv._planner as planner
+import anyconv._compiled._numba as compiled_mod
+import anyconv._plans._planner as planner
 from anyconv import (
     conv_backward_input,
     conv_backward_weight,
@@ -24,8 +24,8 @@ from anyconv import (
     plan_conv,
 )
 from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
-from anyconv._namespace import multiplies_windows
-from anyconv._workers import share
+from anyconv._compiled import multiplies_windows
+from anyconv._execution._workers import share
 
 pytestmark = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None or not multiplies_windows(),

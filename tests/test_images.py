@@ -17,8 +17,8 @@ from anyconv import (
     max_pool_backward,
     max_pool_forward,
 )
-from anyconv._images import Pace, cut, unpooled
-from anyconv._pool_arguments import pool_call, pool_options
+from anyconv._arguments._pool import pool_call, pool_options
+from anyconv._execution._images import Pace, cut, unpooled
 
 OVERLAP = {"stride": 2, "padding": 1}
 

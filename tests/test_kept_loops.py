@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-import anyconv._namespace._compiled as compiled_mod
+import anyconv._compiled._numba as compiled_mod
 
 pytestmark = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
@@ -31,7 +31,7 @@ def dispatchers_of(values, found):
 def test_no_two_compiled_functions_have_one_name():
     """What differs but in a number that each process counts is taken for another when loaded."""
     functions = {}
-    for file in files("anyconv._namespace").iterdir():
+    for file in files("anyconv._compiled").iterdir():
         if file.name.endswith("_loops.py"):
             module = importlib.import_module(f"anyconv._namespace.{file.name[:-3]}")
             for dispatcher in dispatchers_of(vars(module).values(), []):
@@ -78,7 +78,7 @@ def test_loops_of_different_processes_get_on(tmp_path):
 
 
 def test_each_overload_has_a_file(tmp_path):
-    from anyconv._namespace._kept_loops import FileEach
+    from anyconv._compiled._kept_loops import FileEach
 
     kept = FileEach(str(tmp_path), "loop", "stamp")
     assert kept.load("float32") is None
@@ -92,7 +92,7 @@ def test_each_overload_has_a_file(tmp_path):
 
 
 def test_what_other_sources_gave_is_not_loaded(tmp_path):
-    from anyconv._namespace._kept_loops import FileEach
+    from anyconv._compiled._kept_loops import FileEach
 
     FileEach(str(tmp_path), "loop", "before").save("float32", [1])
     after = FileEach(str(tmp_path), "loop", "after")
@@ -103,7 +103,7 @@ def test_what_other_sources_gave_is_not_loaded(tmp_path):
 
 
 def test_a_file_of_another_overload_is_not_loaded(tmp_path):
-    from anyconv._namespace._kept_loops import FileEach
+    from anyconv._compiled._kept_loops import FileEach
 
     kept = FileEach(str(tmp_path), "loop", "stamp")
     kept.save("float32", [1])
@@ -113,14 +113,14 @@ def test_a_file_of_another_overload_is_not_loaded(tmp_path):
 
 
 def test_the_stamp_is_of_all_sources_of_loops():
-    from anyconv._namespace import _kept_loops, _loops, _slide_loops
+    from anyconv._compiled import _kept_loops, _loops, _slide_loops
 
     stamps = {f._cache._cache_file._source_stamp for f in (_loops.products, _slide_loops.products)}
     assert stamps == {_kept_loops._stamp_of_sources()}
 
 
 def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
-    from anyconv._namespace import _kept_loops
+    from anyconv._compiled import _kept_loops
 
     def no_folder(function):
         raise RuntimeError("cannot cache function: no locator available")

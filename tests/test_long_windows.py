@@ -22,7 +22,7 @@ from anyconv import (
     max_pool_forward,
 )
 from anyconv._geometry import WindowGeometry
-from anyconv._pooling_axes import adaptive, regular
+from anyconv._geometry._pooling_axes import adaptive, regular
 
 # Input, kernel and options: one window that is whole, tiles, tiles with a rest, windows apart, few
 # that overlap, more than taps, in padding, with holes, and beside short ones.

@@ -23,7 +23,7 @@ from anyconv import (
 )
 from anyconv._algorithms import _gemm_direct as gemm_direct
 from anyconv._algorithms._on_cells import OnCells
-from anyconv._namespace import AxisLoop
+from anyconv._geometry import AxisLoop
 
 ALGORITHMS = ("gemm", "taps", "winograd", "fft")
 OPERATIONS = ("forward", "input", "weight")

@@ -23,8 +23,8 @@ from anyconv import (
     plan_conv,
 )
 from anyconv import _planner as planner
-from anyconv._conv_arguments import conv_call, conv_options
-from anyconv._namespace import why_no_compiled_loops
+from anyconv._arguments._conv import conv_call, conv_options
+from anyconv._compiled import why_no_compiled_loops
 from anyconv._rewritings import Neighbours, Plain
 
 OPERATIONS = ("forward", "input", "weight")

@@ -8,7 +8,7 @@ from measuring import SMALL_CHANGE, peak
 from strategies import inner
 
 import anyconv
-import anyconv._namespace._compiled as compiled_mod
+import anyconv._compiled._numba as compiled_mod
 from anyconv import (
     conv_backward,
     conv_backward_input,
@@ -20,8 +20,8 @@ from anyconv._algorithms._fft_axes import Transform
 from anyconv._algorithms._fft_depthwise import DepthwiseFft
 from anyconv._algorithms._fft_sizes import SHORT, Kind
 from anyconv._algorithms._fft_sizes import _fast_size as fast_size
-from anyconv._namespace import LONGEST_IN_LOOPS as LONGEST
-from anyconv._namespace import compiled_cells, compiled_spectrum, has_compiled_transform
+from anyconv._compiled import LONGEST_IN_LOOPS as LONGEST
+from anyconv._compiled import compiled_cells, compiled_spectrum, has_compiled_transform
 
 needs_numba = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"

@@ -14,7 +14,7 @@ from anyconv import (
     pad_backward,
     unfold,
 )
-from anyconv._turns import by_images
+from anyconv._execution._turns import by_images
 
 KERNEL = (3, 3)
 REFLECTED = {"mode": "reflect"}

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import anyconv
-import anyconv._axis_loops as axis_loops
-import anyconv._namespace._launches as launches
-import anyconv._namespace._window_kernels as window_kernels
+import anyconv._cupy_kernels._launches as launches
+import anyconv._cupy_kernels._window_kernels as window_kernels
+import anyconv._pooling._axis_loops as axis_loops
 import anyconv._traits as traits
 from anyconv import (
     adaptive_avg_pool_backward,
@@ -36,7 +36,7 @@ from anyconv import (
     max_pool_forward,
     plan_conv,
 )
-from anyconv._pooling_axes import adaptive
+from anyconv._geometry._pooling_axes import adaptive
 
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")

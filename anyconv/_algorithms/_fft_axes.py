@@ -12,15 +12,8 @@ from typing import Literal
 
 from anyconv._algorithms._fft_roots import from_frequencies, to_frequencies
 from anyconv._algorithms._fft_sizes import Kind, has_few
-from anyconv._namespace import (
-    compiled_cells,
-    compiled_spectrum,
-    device,
-    has_compiled_transform,
-    in_order,
-    set_at,
-    spectrum_of,
-)
+from anyconv._compiled import compiled_cells, compiled_spectrum, has_compiled_transform
+from anyconv._namespace import device, in_order, set_at, spectrum_of
 from anyconv._typing import Array, Index, Namespace, Shape
 
 Cells = tuple[slice, ...]

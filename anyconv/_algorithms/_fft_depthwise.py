@@ -9,9 +9,10 @@ from math import prod
 
 from anyconv._algorithms._fft_axes import Cells
 from anyconv._algorithms._fft_points import PointFft
+from anyconv._compiled import LANES
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import LANES, multiply
+from anyconv._namespace import multiply
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation
 

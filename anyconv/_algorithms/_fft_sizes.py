@@ -6,9 +6,9 @@ from itertools import product
 from math import log2, prod
 from typing import NamedTuple, Self
 
+from anyconv._compiled import LONGEST_IN_LOOPS
 from anyconv._costs import CPU, product_efficiency
 from anyconv._geometry import Problem, Windows, effective_kernel_size
-from anyconv._namespace import LONGEST_IN_LOOPS
 from anyconv._traits import Traits
 from anyconv._typing import Operation, Shape
 

@@ -10,9 +10,10 @@ from typing import ClassVar
 
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms.gemm import Gemm
+from anyconv._compiled import fold_job, run_jobs, unfold_job
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import device, fold_job, run_jobs, unfold_job
+from anyconv._namespace import device
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation
 

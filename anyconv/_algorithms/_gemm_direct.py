@@ -11,18 +11,11 @@ from typing import Self
 
 from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms.gemm import Gemm
-from anyconv._blas import has_wide_products
+from anyconv._compiled import MOST_PANEL, Job, lanes_of, windows_job, windows_weight_job
 from anyconv._costs import Cost
-from anyconv._geometry import Problem
-from anyconv._namespace import (
-    MOST_PANEL,
-    AxisLoop,
-    Job,
-    array_namespace,
-    lanes_of,
-    windows_job,
-    windows_weight_job,
-)
+from anyconv._geometry import AxisLoop, Problem
+from anyconv._namespace import array_namespace
+from anyconv._namespace._blas import has_wide_products
 from anyconv._traits import Traits
 from anyconv._typing import Array, Operation, Shape
 from anyconv._windows import slab

@@ -18,21 +18,18 @@ from anyconv._algorithms._toom_cook import matrices, transposed
 from anyconv._algorithms.gemm import Gemm
 from anyconv._algorithms.winograd import Winograd
 from anyconv._costs import Cost, product_efficiency
-from anyconv._geometry import Pairs, Problem
-from anyconv._namespace import (
-    MOST_AXES,
-    AxisLoop,
+from anyconv._cupy_kernels import (
     TileMatrices,
     fold_in_kernel,
     from_points_in_kernel,
-    matmul,
-    new_array,
     products_data_in_kernel,
     products_in_kernel,
     products_weight_in_kernel,
     to_points_in_kernel,
     unfold_in_kernel,
 )
+from anyconv._geometry import MOST_AXES, AxisLoop, Pairs, Problem
+from anyconv._namespace import matmul, new_array
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 

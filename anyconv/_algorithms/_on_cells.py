@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 from anyconv._algorithms._bilinear import Algorithm
-from anyconv._geometry import Pairs, Problem
-from anyconv._namespace import MOST_AXES, AxisLoop, Job, device, multiplies_windows, run_jobs
+from anyconv._compiled import Job, multiplies_windows, run_jobs
+from anyconv._geometry import MOST_AXES, AxisLoop, Pairs, Problem
+from anyconv._namespace import device
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 

@@ -17,16 +17,9 @@ from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms._toom_cook import matrices, transposed
 from anyconv._algorithms.winograd import Winograd
+from anyconv._compiled import MOST_PANEL, Job, PointMaps, lanes_of, points_job, points_weight_job
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import (
-    MOST_PANEL,
-    Job,
-    PointMaps,
-    lanes_of,
-    points_job,
-    points_weight_job,
-)
 from anyconv._traits import Traits
 from anyconv._typing import Array, Operation, Shape
 

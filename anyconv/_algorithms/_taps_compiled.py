@@ -11,12 +11,9 @@ from typing import ClassVar, Self
 
 from anyconv._algorithms._on_cells import ByJobs
 from anyconv._algorithms._taps_fused import FusedTaps, has_one_output_each
-from anyconv._costs import Cost
-from anyconv._geometry import Problem
-from anyconv._namespace import (
+from anyconv._compiled import (
     ROWS_AT_ONCE,
     Job,
-    device,
     goes_by_four,
     outputs_together,
     products_data_job,
@@ -28,6 +25,9 @@ from anyconv._namespace import (
     slide_products_weight_job,
     slides,
 )
+from anyconv._costs import Cost
+from anyconv._geometry import Problem
+from anyconv._namespace import device
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 

@@ -12,9 +12,10 @@ from typing import ClassVar, Self
 from anyconv._algorithms._bilinear import OWN_CACHE
 from anyconv._algorithms._on_cells import WritesByJobs
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
+from anyconv._compiled import Job, plane_products_job
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem
-from anyconv._namespace import Job, device, in_order, plane_products_job
+from anyconv._namespace import device, in_order
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 

@@ -19,9 +19,9 @@ from typing import ClassVar, Self
 from anyconv._algorithms._fft_axes import Cells, Transform
 from anyconv._algorithms._fft_sizes import Kind, cheapest_tile, is_short, products, steps
 from anyconv._algorithms._tiled import Tiled
+from anyconv._compiled import LANES, has_compiled_transform
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
-from anyconv._namespace import LANES, has_compiled_transform
 from anyconv._traits import Traits
 from anyconv._typing import Shape
 

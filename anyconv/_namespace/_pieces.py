@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from anyconv._blas import has_wide_kernels
+from anyconv._namespace._blas import has_wide_kernels
 from anyconv._typing import Array, Namespace
 
 # The multiply-adds of a product that is not packed (`sgemm_small_kernel_permit_skylakex.c`).

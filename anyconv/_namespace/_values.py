@@ -29,6 +29,21 @@ def highest(x: Array, *, axis: int | Shape, keepdims: bool = False, xp: Namespac
     return xp.where(has_nan, xp.asarray(xp.nan, dtype=x.dtype), y)
 
 
+def spectrum_of(a: Array, axes: Shape, *, half: bool, xp: Namespace) -> Array:
+    """The unitary Fourier transform of an array nobody else has, or half of it along the last axis.
+
+    In place where a library can: NumPy's takes up to a fifth less time if not each axis has new
+    memory.
+    """
+    if not is_numpy(xp):
+        return (xp.fft.rfftn if half else xp.fft.fftn)(a, axes=axes, norm="ortho")
+    import numpy
+
+    if half:
+        a, axes = numpy.fft.rfft(a, axis=axes[-1], norm="ortho"), axes[:-1]
+    return numpy.fft.fftn(a, axes=axes, norm="ortho", out=a) if axes else a
+
+
 def divide(x: Array, y: Array | int, *, xp: Namespace) -> Array:
     """The quotient, in place of x where the library can; for an array that nobody else holds."""
     if has_out(xp):

@@ -20,8 +20,8 @@ from math import gcd, prod
 from typing import Self
 
 from anyconv._costs import Cost
-from anyconv._geometry import Pairs, Problem, WindowGeometry
-from anyconv._namespace import MOST_AXES, AxisLoop, device, set_at
+from anyconv._geometry import MOST_AXES, AxisLoop, Pairs, Problem, WindowGeometry
+from anyconv._namespace import device, set_at
 from anyconv._rewritings._rewriting import Rewriting
 from anyconv._typing import Array, Index, Namespace, Shape
 from anyconv._windows import slab

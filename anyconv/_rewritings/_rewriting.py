@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from anyconv._costs import Cost
-from anyconv._geometry import Problem
-from anyconv._namespace import AxisLoop
+from anyconv._geometry import AxisLoop, Problem
 from anyconv._typing import Array, Namespace
 
 
