@@ -80,10 +80,10 @@ def as_arrays(result):
 def no_numba(monkeypatch):
     """As where Numba cannot be imported."""
 
-    def refuse():
+    def refuse(kind):
         raise ImportError("No module named 'numba'")
 
-    monkeypatch.setattr(compiled_mod, "compiled_loops", refuse)
+    monkeypatch.setattr(compiled_mod, "loops", refuse)
     compiled_mod.why_no_compiled_loops.cache_clear()
     planner.make_plan.cache_clear()
     yield

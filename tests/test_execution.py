@@ -14,11 +14,11 @@ from strategies import conv_cases, normal, relative_error, run_cases, whole
 
 import anyconv
 import anyconv._compiled._numba as compiled_mod
-from anyconv import _planner as planner
 from anyconv import _traits as traits
-from anyconv import _workers as workers_mod
 from anyconv import conv_backward, conv_backward_input, conv_backward_weight, conv_forward
+from anyconv._execution import _workers as workers_mod
 from anyconv._execution._workers import share
+from anyconv._plans import _planner as planner
 
 EXACT = ("gemm", "taps")
 

@@ -8,7 +8,6 @@ from measuring import SMALL_CHANGE, peak
 from strategies import conv_cases, inner, normal, relative_error, run_cases, whole
 
 import anyconv
-from anyconv import _planner as planner
 from anyconv import conv_backward, conv_backward_weight, conv_forward, plan_conv
 from anyconv._algorithms import _fft_rows as rows_mod
 from anyconv._algorithms import _on_cells as cells_mod
@@ -16,6 +15,7 @@ from anyconv._algorithms._fft_rows import RowFft
 from anyconv._algorithms._fft_sizes import NEIGHBOURS
 from anyconv._algorithms._fft_sizes import _rows_of as rows_of
 from anyconv._geometry import Problem, WindowGeometry
+from anyconv._plans import _planner as planner
 from anyconv._traits import traits_of_dtype
 
 CASES = {

@@ -8,11 +8,11 @@ from measuring import SMALL_CHANGE, peak
 from strategies import normal, relative_error, whole
 
 import anyconv
-from anyconv import _planner as planner
 from anyconv import conv_backward_input, conv_backward_weight, conv_forward, plan_conv
 from anyconv._namespace import _pieces as pieces_mod
 from anyconv._namespace import _products as products_mod
 from anyconv._namespace import array_namespace, matmul
+from anyconv._plans import _planner as planner
 from anyconv._plans._block_sizes import MOST_SUMMED_ROWS
 
 # Many weights and little data, with sizes that no part or block divides.

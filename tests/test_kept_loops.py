@@ -33,7 +33,7 @@ def test_no_two_compiled_functions_have_one_name():
     functions = {}
     for file in files("anyconv._compiled").iterdir():
         if file.name.endswith("_loops.py"):
-            module = importlib.import_module(f"anyconv._namespace.{file.name[:-3]}")
+            module = importlib.import_module(f"anyconv._compiled.{file.name[:-3]}")
             for dispatcher in dispatchers_of(vars(module).values(), []):
                 function = dispatcher.py_func
                 name = function.__module__, function.__qualname__
@@ -113,9 +113,10 @@ def test_a_file_of_another_overload_is_not_loaded(tmp_path):
 
 
 def test_the_stamp_is_of_all_sources_of_loops():
-    from anyconv._compiled import _kept_loops, _loops, _slide_loops
+    from anyconv._compiled import _depthwise_loops, _kept_loops, _slide_loops
 
-    stamps = {f._cache._cache_file._source_stamp for f in (_loops.products, _slide_loops.products)}
+    functions = _depthwise_loops.products, _slide_loops.products
+    stamps = {f._cache._cache_file._source_stamp for f in functions}
     assert stamps == {_kept_loops._stamp_of_sources()}
 
 

@@ -13,7 +13,6 @@ from strategies import whole as whole_numbers
 
 import anyconv
 from anyconv import (
-    _by_jobs,
     conv_backward,
     conv_backward_input,
     conv_backward_weight,
@@ -22,9 +21,10 @@ from anyconv import (
     conv_transpose_forward,
     plan_conv,
 )
-from anyconv import _planner as planner
 from anyconv._arguments._conv import conv_call, conv_options
 from anyconv._compiled import why_no_compiled_loops
+from anyconv._execution import _by_jobs
+from anyconv._plans import _planner as planner
 from anyconv._rewritings import Neighbours, Plain
 
 OPERATIONS = ("forward", "input", "weight")

@@ -8,12 +8,12 @@ from hypothesis import assume
 from strategies import LAYOUTS, inner, pool_cases, run_cases, whole
 
 from anyconv import (
-    _unpooling,
     max_pool_backward,
     max_pool_forward,
     max_unpool_backward,
     max_unpool_forward,
 )
+from anyconv._pooling import _unpooling
 
 
 def test_unpooling_agrees_with_loops_and_is_adjoint(xp):

@@ -1,12 +1,10 @@
 """Jobs of convolutions whose channels are convolved apart, forward and both gradients."""
 
 from collections.abc import Sequence
-from functools import cache
 from math import gcd, prod
-from types import ModuleType
 
 from anyconv._compiled._jobs import Job
-from anyconv._compiled._numba import compiled_loops
+from anyconv._compiled._numba import loops
 from anyconv._compiled._walks import flat, walk, walkable
 from anyconv._geometry import AxisLoop
 from anyconv._typing import Array, Namespace, Shape
@@ -46,14 +44,14 @@ def products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """`y = sum_t x_t * w_t`, of factors `(taps, together * c)`; y is written to."""
     x = walkable(x)
     given = flat(y), flat(x), flat(w), *walk(x, y, axes), *_widths(w, x, y, axes)
-    return Job(compiled_loops().products, given)
+    return Job(loops("depthwise").products, given)
 
 
 def products_data_job(x: Array, y: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """The adjoint in x, added to it: `x_t += y * w_t`."""
     y = walkable(y)
     given = flat(x), flat(y), flat(w), *walk(x, y, axes), *_widths(w, x, y, axes)
-    return Job(compiled_loops().products_data, given)
+    return Job(loops("depthwise").products_data, given)
 
 
 def products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
@@ -61,7 +59,7 @@ def products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) 
     by_rows = w.shape[-1] > y.shape[-1]  # else one sum would do the work of several
     x, y = walkable(x, by_rows=by_rows), walkable(y, by_rows=by_rows)
     given = flat(w), flat(x), flat(y), *walk(x, y, axes), *_widths(w, x, y, axes)
-    return Job(compiled_loops().products_weight, given)
+    return Job(loops("depthwise").products_weight, given)
 
 
 def slides(kernel: Shape, cells: int, channels: int, itemsize: int) -> bool:
@@ -82,20 +80,13 @@ def slides(kernel: Shape, cells: int, channels: int, itemsize: int) -> bool:
 def slide_products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     """`y = sum_t x_t * w_t`, of factors `(taps, c)`, by windows that slide."""
     x = walkable(x)
-    return Job(_slide_loops().products, (flat(y), flat(x), flat(w), *walk(x, y, axes)))
+    return Job(loops("slide").products, (flat(y), flat(x), flat(w), *walk(x, y, axes)))
 
 
 def slide_products_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
     """The adjoint in w, added to it."""
     x, y = walkable(x), walkable(y)
-    return Job(_slide_loops().products_weight, (flat(w), flat(x), flat(y), *walk(x, y, axes)))
-
-
-@cache
-def _slide_loops() -> ModuleType:
-    from anyconv._compiled import _slide_loops
-
-    return _slide_loops
+    return Job(loops("slide").products_weight, (flat(w), flat(x), flat(y), *walk(x, y, axes)))
 
 
 def goes_by_four(channels: int, stride: int, dilation: int) -> bool:
@@ -113,8 +104,8 @@ def plane_products_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -
     if w.dtype.kind == "c":
         real = w.real.dtype
         parts = tuple(flat(a).view(real) for a in (y, x, w))
-        return Job(compiled_loops().plane_products_complex, (*parts, table))
-    return Job(compiled_loops().plane_products, (flat(y), flat(x), flat(w), table))
+        return Job(loops("depthwise").plane_products_complex, (*parts, table))
+    return Job(loops("depthwise").plane_products, (flat(y), flat(x), flat(w), table))
 
 
 def _widths(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> tuple[int, int, bool]:

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from anyconv._compiled._kept_loops import inner, loop
-from anyconv._compiled._loops import FOUR, ONE, THREE, TWO, U
 from anyconv._compiled._transforms import LANES
+from anyconv._compiled._walk_loops import FOUR, ONE, THREE, TWO, U
 from anyconv._typing import Array
 
 L, EIGHT = U(LANES), U(8)

@@ -8,8 +8,9 @@ import sys
 from array import array
 from collections.abc import Sequence
 from functools import cache
-from types import ModuleType
 from typing import Any, NamedTuple
+
+from anyconv._compiled._numba import loops
 
 # So often a thread looks whether there is something to do before it sleeps, for a tenth to a
 # quarter of a millisecond; threads of PyTorch do so for longer.
@@ -31,7 +32,7 @@ class Job(NamedTuple):
 def run_jobs(jobs: Sequence[Job]) -> None:
     """Carry out some jobs, one after the other, in this thread."""
     calls = _calls(jobs)
-    if _loops().run(calls.buffer_info()[0], len(jobs)):
+    if loops("job").run(calls.buffer_info()[0], len(jobs)):
         raise MemoryError(NO_MEMORY)
 
 
@@ -47,19 +48,19 @@ class Mailbox:
     def __init__(self) -> None:
         import numpy
 
-        loops = _loops()
-        self._numbers = numpy.zeros(loops.MAILBOX, dtype=numpy.int64)
+        job = loops("job")
+        self._numbers = numpy.zeros(job.MAILBOX, dtype=numpy.int64)
         self._place = self._numbers.ctypes.data
-        self._go = ctypes.c_void_p(self._place + loops.GO * loops.BYTES)
-        for number in (loops.GO, loops.DONE):
-            place = ctypes.c_void_p(self._place + number * loops.BYTES)
+        self._go = ctypes.c_void_p(self._place + job.GO * job.BYTES)
+        for number in (job.GO, job.DONE):
+            place = ctypes.c_void_p(self._place + number * job.BYTES)
             if _library().sem_init(place, 0, 0):
                 raise OSError("the system has no semaphore left")
         self._held: Any = None
 
     def serve(self) -> None:
         """Carry out what is given, until the mailbox is closed."""
-        _loops().serve(self._numbers, self._place, LOOKS)
+        loops("job").serve(self._numbers, self._place, LOOKS)
 
     def wake(self) -> None:
         """Wake the thread that waits, for a job that is about to come."""
@@ -69,29 +70,22 @@ class Mailbox:
         """Have some jobs carried out in order, after those that nobody has waited for."""
         if self._held is not None:
             self.wait()
-        loops, calls = _loops(), _calls(jobs)
+        job, calls = loops("job"), _calls(jobs)
         self._held = jobs, calls  # until they are done
-        self._numbers[loops.CALLS] = calls.buffer_info()[0]
-        self._numbers[loops.COUNT] = len(jobs)
+        self._numbers[job.CALLS] = calls.buffer_info()[0]
+        self._numbers[job.COUNT] = len(jobs)
         self.wake()
 
     def wait(self) -> bool:
         """Wait until they are done; whether they were, or found no memory."""
-        failed: int = _loops().finish(self._numbers, self._place, LOOKS)
+        failed: int = loops("job").finish(self._numbers, self._place, LOOKS)
         self._held = None
         return not failed
 
     def close(self) -> None:
         """Let the thread that serves end."""
-        self._numbers[_loops().ENDS] = 1
+        self._numbers[loops("job").ENDS] = 1
         self.wake()
-
-
-@cache
-def _loops() -> ModuleType:
-    from anyconv._compiled import _job_loops
-
-    return _job_loops
 
 
 @cache
@@ -104,7 +98,7 @@ def _calls(jobs: Sequence[Job]) -> "array[int]":
     """The numbers of all calls one after the other."""
     import numpy
 
-    calls, place_of = array("q"), _loops().place_of
+    calls, place_of = array("q"), loops("job").place_of
     for loop, arguments in jobs:
         numbers, dtypes = [0, 0], []
         for argument in arguments:
@@ -144,5 +138,5 @@ def _compile(kind: tuple[Any, tuple[Any, ...]], arguments: Sequence[Any]) -> _En
         for argument in arguments
     )
     loop.compile(signature)
-    entry = _Entry(*_loops().entry_of(loop.overloads[signature]))
+    entry = _Entry(*loops("job").entry_of(loop.overloads[signature]))
     return _entries.setdefault(kind, entry)

@@ -1,11 +1,9 @@
 """Jobs of pooling: sums, maxima, where these are, and all gradients."""
 
 from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
 
 from anyconv._compiled._jobs import Job
-from anyconv._compiled._numba import compiled_loops
+from anyconv._compiled._numba import loops
 from anyconv._compiled._walks import copied, copied_like, flat, in_parts, walk, walkable
 from anyconv._geometry import AxisLoop
 from anyconv._typing import Array
@@ -44,21 +42,21 @@ def sums_job(y: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
     """The sum over each window, written to y."""
     x, y = in_parts(walkable(x, by_rows=True)), in_parts(y)
     most = _columns_or_none(axes[-1], x.shape[-1])
-    return Job(compiled_loops().sums, (flat(y), flat(x), *walk(x, y, axes), most))
+    return Job(loops("pool").sums, (flat(y), flat(x), *walk(x, y, axes), most))
 
 
 def sums_adjoint_job(x: Array, y: Array, axes: Sequence[AxisLoop], *, sets: bool) -> Job:
     """The adjoint, added to x; it `sets` x where each cell is in one window."""
     x, y = in_parts(x), in_parts(walkable(y))
     most = _columns_or_none(axes[-1], x.shape[-1])
-    return Job(compiled_loops().sums_adjoint, (flat(x), flat(y), *walk(x, y, axes), most, sets))
+    return Job(loops("pool").sums_adjoint, (flat(x), flat(y), *walk(x, y, axes), most, sets))
 
 
 def maxima_job(y: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
     """The maximum of each window, written to y; NaN wins."""
     x = walkable(x, by_rows=True)
     most = _columns_or_none(axes[-1], x.shape[-1])
-    return Job(compiled_loops().maxima, (flat(y), flat(x), *walk(x, y, axes), most))
+    return Job(loops("pool").maxima, (flat(y), flat(x), *walk(x, y, axes), most))
 
 
 def winners_job(places: Array, x: Array, axes: Sequence[AxisLoop], before: int) -> Job:
@@ -70,7 +68,7 @@ def winners_job(places: Array, x: Array, axes: Sequence[AxisLoop], before: int) 
         x = copied(x)
     most = columns_at_once(axes[-1], x.shape[-1])
     return Job(
-        _winner_loops().winners, (flat(places), flat(x), *walk(x, places, axes), most, before)
+        loops("winner").winners, (flat(places), flat(x), *walk(x, places, axes), most, before)
     )
 
 
@@ -79,13 +77,13 @@ def maximum_gradient_job(
 ) -> Job:
     """The gradient of the first maximum of each window, added to dx; it `sets` dx as above."""
     most = columns_at_once(axes[-1], x.shape[-1])
-    return Job(_winner_loops().maximum_gradient, (*_gradient_walk(dx, x, dy, axes), most, sets))
+    return Job(loops("winner").maximum_gradient, (*_gradient_walk(dx, x, dy, axes), most, sets))
 
 
 def gathered_gradient_job(dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop]) -> Job:
     """The same of one or two axes, written to all cells."""
     given = _gradient_walk(dx, x, dy, axes)
-    return Job(_winner_loops().gathered_gradient, (*given, _rows_kept(axes)))
+    return Job(loops("winner").gathered_gradient, (*given, _rows_kept(axes)))
 
 
 def gathering_room(axes: Sequence[AxisLoop], channels: int) -> int | None:
@@ -104,7 +102,7 @@ def maxima_gradient_job(
     dx: Array, dy: Array, x: Array, axes: Sequence[AxisLoop], *, sets: bool, ties: bool
 ) -> Job:
     """The same window by window and tap by tap, or with `ties` the gradient of all maxima."""
-    return Job(_winner_loops().maxima_gradient, (*_gradient_walk(dx, x, dy, axes), sets, ties))
+    return Job(loops("winner").maxima_gradient, (*_gradient_walk(dx, x, dy, axes), sets, ties))
 
 
 def _gradient_walk(
@@ -115,10 +113,3 @@ def _gradient_walk(
     if x.strides != dx.strides:
         x = copied_like(x, dx)
     return flat(dx), flat(x), flat(dy), *walk(x, dy, axes)
-
-
-@cache
-def _winner_loops() -> ModuleType:
-    from anyconv._compiled import _winner_loops
-
-    return _winner_loops

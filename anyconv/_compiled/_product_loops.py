@@ -7,7 +7,7 @@ neighbours, so a window is read where its cells lie. Windows are taken by classe
 taps on cells of the input; padding is neither made nor multiplied. The weights are copied into
 panels as wide as a tile, and both they and the windows are taken in portions that a cache holds.
 
-How arrays are walked through is told at the top of `_loops`.
+How arrays are walked through is told at the top of `_walk_loops`.
 """
 
 from typing import Any
@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from anyconv._compiled._kept_loops import inner, loop
-from anyconv._compiled._loops import (
+from anyconv._compiled._tile_loops import (
+    MOST_VECTORS,
+    TILE_ROWS,
+    VECTOR_BYTES,
+    multiply_tile,
+)
+from anyconv._compiled._walk_loops import (
     CELLS,
     DILATION,
     IMAGES,
@@ -29,12 +35,6 @@ from anyconv._compiled._loops import (
     X_STEP,
     Y_STEP,
     U,
-)
-from anyconv._compiled._tile_loops import (
-    MOST_VECTORS,
-    TILE_ROWS,
-    VECTOR_BYTES,
-    multiply_tile,
 )
 from anyconv._typing import Array
 

@@ -6,7 +6,7 @@ For one vector of channels i the factors of up to three rows of up to three taps
 and so do the cells that the next window sees again: for each output only the new ones are read.
 Cells beside the input are zeros. As in `_tile_loops` the instructions are LLVM's own.
 
-How arrays are walked through is told at the top of `_loops`.
+How arrays are walked through is told at the top of `_walk_loops`.
 """
 
 from typing import Any
@@ -17,7 +17,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from anyconv._compiled._kept_loops import inner, loop, named
-from anyconv._compiled._loops import (
+from anyconv._compiled._tile_loops import VECTOR_BYTES, _call, _Loop, _Tile, _values
+from anyconv._compiled._walk_loops import (
     CELLS,
     DILATION,
     IMAGES,
@@ -32,7 +33,6 @@ from anyconv._compiled._loops import (
     Y_STEP,
     U,
 )
-from anyconv._compiled._tile_loops import VECTOR_BYTES, _call, _Loop, _Tile, _values
 from anyconv._typing import Array
 
 # The rows of taps, and the taps of a row, that are taken in one pass.

@@ -7,9 +7,9 @@ cell of x are left out. It takes a processor that multiplies and adds vectors in
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from types import ModuleType
 
 from anyconv._compiled._jobs import Job
+from anyconv._compiled._numba import loops
 from anyconv._compiled._walks import copied, flat, has_whole_steps, steps_of, walk, walkable
 from anyconv._geometry import MOST_AXES, AxisLoop
 from anyconv._typing import Array, DType, Shape
@@ -31,13 +31,6 @@ class PointMaps:
     data: tuple[Matrix, ...]
     weight: tuple[Matrix, ...]
     output: tuple[Matrix, ...]
-
-
-@cache
-def _loops() -> ModuleType:
-    from anyconv._compiled import _product_loops
-
-    return _product_loops
 
 
 @cache
@@ -71,7 +64,7 @@ def windows_job(y: Array, x: Array, w: Array, axes: Sequence[AxisLoop]) -> Job:
     taps_at, steps = _places(tuple(kernel), tuple(steps_of(w)))
     table, _ = walk(x, y, axes)
     given = flat(y), flat(x), _lowest(w), table, taps_at, steps, c, k
-    return Job(_loops().product, given)
+    return Job(loops("product").product, given)
 
 
 def windows_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -> Job:
@@ -80,7 +73,7 @@ def windows_weight_job(w: Array, x: Array, y: Array, axes: Sequence[AxisLoop]) -
     x, y = walkable(x), walkable(y)
     table, _ = walk(x, y, axes)
     given = flat(w), flat(x), flat(y), table, c, k, steps_of(w)[-2]
-    return Job(_loops().product_weight, given)
+    return Job(loops("product").product_weight, given)
 
 
 def points_job(
@@ -100,7 +93,7 @@ def points_job(
     table, _ = walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
     given = flat(y), flat(x), _lowest(w), table, taps_at, steps, c, k, sizes, at_once
-    return Job(_point_loops().convolve, (*given, *factors, are_complex))
+    return Job(loops("point").convolve, (*given, *factors, are_complex))
 
 
 def points_weight_job(
@@ -119,14 +112,7 @@ def points_weight_job(
     table, _ = walk(x, y, axes)
     sizes, *factors = _factors(tile, maps, y.dtype)
     given = flat(w), flat(x), flat(y), table, c, k, steps_of(w)[-2], sizes, at_once
-    return Job(_point_loops().convolve_weight, (*given, *factors, are_complex))
-
-
-@cache
-def _point_loops() -> ModuleType:
-    from anyconv._compiled import _point_loops
-
-    return _point_loops
+    return Job(loops("point").convolve_weight, (*given, *factors, are_complex))
 
 
 @lru_cache(maxsize=256)

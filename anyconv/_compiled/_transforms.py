@@ -3,22 +3,15 @@
 from cmath import exp, pi
 from functools import cache, lru_cache
 from math import prod
-from types import ModuleType
 from typing import Any
 
+from anyconv._compiled._numba import loops
 from anyconv._typing import Array
 
 # Lanes that the loops take at once.
 LANES = 16
 # So many complex numbers, and a copy, are held of sixteen lanes, by a core's second cache.
 LONGEST_IN_LOOPS = 1024
-
-
-@cache
-def _loops() -> ModuleType:
-    from anyconv._compiled import _fourier_loops
-
-    return _fourier_loops
 
 
 def has_compiled_transform(size: int, *, half: bool) -> bool:
@@ -52,9 +45,9 @@ def _transformed(
         outer, lanes = 1, outer
     held = a.shape[axis] if not inverse else count
     n = size // (1 + half)
-    loops, table = _loops(), _tables(n, half, real)
+    table = _tables(n, half, real)
     x = a.reshape(-1)  # a copy where it does not lie in order
-    loops.transform(
+    loops("fourier").transform(
         y.reshape(-1), x, outer, lanes, held, cells.step, n, half, by_rows, inverse, *table
     )
     return y

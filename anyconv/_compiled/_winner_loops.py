@@ -4,7 +4,7 @@ A cell has the gradients of the windows that it has won. Where few windows see i
 up for each cell: then it is written once, and in vectors. Otherwise each window adds its gradient
 to the cell that has won it.
 
-How arrays are walked through is told at the top of `_loops`.
+How arrays are walked through is told at the top of `_walk_loops`.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from anyconv._compiled._kept_loops import inlined, inner, loop, named
-from anyconv._compiled._loops import (
+from anyconv._compiled._pool_loops import _combine
+from anyconv._compiled._walk_loops import (
     CELLS,
     DILATION,
     IMAGES,
@@ -30,7 +31,6 @@ from anyconv._compiled._loops import (
     Y_STEP,
     U,
     _advance,
-    _combine,
     _room,
     _runs,
     _span,

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = (error.name or "one").partition(".")[0]
         print(
             f"anyconv: the command needs more packages ({missing} is missing): "
-            'pip install "anyconv[train]"',
+            'install anyconv with its extra "train", as the README says',
             file=sys.stderr,
         )
         return 1

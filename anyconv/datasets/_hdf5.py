@@ -72,7 +72,7 @@ def _opened(path: Path) -> Any:
     try:
         import h5py
     except ImportError:
-        message = 'reading HDF5 needs h5py: pip install "anyconv[train]"'
+        message = 'reading HDF5 needs h5py, of the extra "train": pip install h5py'
         raise ImportError(message) from None
     try:
         with path.open("rb") as raw:

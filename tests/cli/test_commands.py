@@ -321,7 +321,7 @@ def test_without_the_extra_one_line_says_what_to_install(missing):
     assert done.stdout == ""
     assert done.stderr == (
         f"anyconv: the command needs more packages ({missing} is missing): "
-        'pip install "anyconv[train]"\n'
+        'install anyconv with its extra "train", as the README says\n'
     )
 
 

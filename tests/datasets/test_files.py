@@ -369,4 +369,4 @@ def test_without_h5py_the_extra_is_named():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert done.stdout == 'reading HDF5 needs h5py: pip install "anyconv[train]"\n'
+    assert done.stdout == 'reading HDF5 needs h5py, of the extra "train": pip install h5py\n'

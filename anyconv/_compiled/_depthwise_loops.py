@@ -1,20 +1,6 @@
-"""Loops over windows that Numba compiles: what NumPy would do in many passes, in one.
+"""Loops of depthwise convolution, forward and both gradients, and of a single channel.
 
-All arrays are flat. How they are walked through is said by `axes`, an array of whole numbers with a
-row for the images and three for the axes of windows, the last one innermost, and the columns below.
-Window o of an axis has tap k on cell `stride * o + dilation * k + start`; a tap on no cell of the
-input is left out, so padding need not be made. The channels of a cell are neighbours in memory.
-
-Along the innermost axis the outputs from one whose windows lie in the input to the last of them
-share their taps: a segment. Each output beside them is a segment of its own.
-
-Numba counts references to an array that enters or leaves a tuple, which short loops cannot afford:
-no inner loop does that.
-
-In the loops a is a place in x, p one among the factors and j one in y; i goes along neighbours.
-
-This module is imported where Numba can be; indices are unsigned, which spares Numba a look at
-their sign that keeps loops from vectors.
+How arrays are walked through is told at the top of `_walk_loops`.
 """
 
 from typing import Any
@@ -22,92 +8,23 @@ from typing import Any
 import numpy as np
 
 from anyconv._compiled._kept_loops import inlined, inner, loop, named
+from anyconv._compiled._walk_loops import (
+    AT_ONCE,
+    FIVE,
+    FOUR,
+    INNER,
+    ONE,
+    SEVEN,
+    STRIDE,
+    THREE,
+    TWO,
+    X_STEP,
+    U,
+    _advance,
+    _room,
+    _steps,
+)
 from anyconv._typing import Array
-
-OUTPUTS, TAPS, STRIDE, DILATION, START, CELLS, X_STEP, Y_STEP = range(8)
-IMAGES, OUTER, MIDDLE, INNER = range(4)
-
-
-U = np.uint64
-ONE, TWO, THREE, FOUR, FIVE, SEVEN = U(1), U(2), U(3), U(4), U(5), U(7)
-MANY = 2**62
-# The outputs of a row whose sums stay in a core's first cache.
-AT_ONCE = 1024
-# Fewer neighbours are taken one after the other, each with all its taps.
-SHORT = U(8)
-
-
-@inner
-def _taps_under(
-    axes: Array, a: int, b: int, o: int, at: Array, tap: Array, rows: bool
-) -> tuple[Any, Any]:
-    """The cells under the taps of one window, and their numbers; of `rows` of them the first alone.
-
-    How many are written, and how many taps a row has.
-    """
-    place, dilation = o * axes[INNER, STRIDE] + axes[INNER, START], axes[INNER, DILATION]
-    low = max(-(place // dilation), 0)
-    high = min((axes[INNER, CELLS] - 1 - place) // dilation + 1, axes[INNER, TAPS])
-    count, taps = 0, max(high - low, 0)
-    written = min(taps, 1) if rows else taps
-    for i in range(axes[OUTER, TAPS]):
-        x = a * axes[OUTER, STRIDE] + i * axes[OUTER, DILATION] + axes[OUTER, START]
-        if x < 0 or x >= axes[OUTER, CELLS]:
-            continue
-        for j in range(axes[MIDDLE, TAPS]):
-            y = b * axes[MIDDLE, STRIDE] + j * axes[MIDDLE, DILATION] + axes[MIDDLE, START]
-            if y < 0 or y >= axes[MIDDLE, CELLS]:
-                continue
-            row = x * axes[OUTER, X_STEP] + y * axes[MIDDLE, X_STEP]
-            first = (i * axes[MIDDLE, TAPS] + j) * axes[INNER, TAPS]
-            for k in range(low, low + written):
-                at[count] = row + (place + dilation * k) * axes[INNER, X_STEP]
-                tap[count] = first + k
-                count += 1
-    return count, taps
-
-
-@inner
-def _room(axes: Array) -> tuple[Array, ...]:
-    """Room for the taps of a segment, `at` and `tap`, for what it is, and for where the next is."""
-    taps = axes[OUTER, TAPS] * axes[MIDDLE, TAPS] * axes[INNER, TAPS]
-    at, tap = np.empty(taps, np.uint64), np.empty(taps, np.uint64)
-    return at, tap, np.empty(5, np.uint64), np.zeros(4, np.int64)
-
-
-@inner
-def _steps(axes: Array) -> tuple[Any, Any]:
-    """The elements from a cell to that of the next output of a segment, and to that output."""
-    return U(axes[INNER, STRIDE] * axes[INNER, X_STEP]), U(axes[INNER, Y_STEP])
-
-
-@inner
-def _advance(
-    axes: Array, at: Array, tap: Array, segment: Array, place: Array, rows: bool, most: int = MANY
-) -> bool:
-    """Whether there is another segment, whose taps (or `rows` of them) and sizes are written then.
-
-    No more than `most` outputs are one segment. `segment` tells where the cells of its image begin,
-    and its outputs, how many these are, how many taps or rows each has, and how many taps a row.
-    (A generator would be plainer; Numba never frees what one has been given.)
-    """
-    image, a, b, o = place
-    if image == axes[IMAGES, OUTPUTS]:
-        return False
-    outputs, taps, stride, dilation, start, cells, _, step = axes[INNER]
-    low = min(max(-(start // stride), 0), outputs)
-    high = max(min((cells - 1 - start - (taps - 1) * dilation) // stride + 1, outputs), low)
-    stop = min(high, o + most) if low <= o < high else o + 1
-    row = image * axes[IMAGES, Y_STEP] + a * axes[OUTER, Y_STEP] + b * axes[MIDDLE, Y_STEP]
-    segment[0], segment[1] = image * axes[IMAGES, X_STEP], row + o * step
-    segment[2] = stop - o
-    segment[3], segment[4] = _taps_under(axes, a, b, o, at, tap, rows)
-    place[3] = stop
-    for axis in (INNER, MIDDLE, OUTER):
-        if place[axis] == axes[axis, OUTPUTS]:
-            place[axis] = 0
-            place[axis - 1] += 1
-    return True
 
 
 def _four_by(rows: int, taps: int, stride: int) -> Any:
@@ -488,211 +405,3 @@ def plane_products_complex(y: Array, x: Array, w: Array, axes: Array) -> None:
             even, odd = TWO * i, TWO * i + ONE
             y[y0 + even] = by_real[even] - by_imaginary[odd]
             y[y0 + odd] = by_real[odd] + by_imaginary[even]
-
-
-@loop
-def unfold(u: Array, x: Array, axes: Array, channels: int) -> None:
-    """Each window as a row of u, its taps one after the other; zero where a tap is on no cell."""
-    at, tap, segment, place = _room(axes)
-    c, (x_next, y_next) = U(channels), _steps(axes)
-    rows = axes[INNER, DILATION] == 1 and axes[INNER, X_STEP] == channels
-    while _advance(axes, at, tap, segment, place, rows):
-        cells, outputs, length, count, taps = segment
-        run = taps * c if rows else c
-        if count * run < U(at.size) * c:
-            for i in range(length * y_next):
-                u[outputs + i] = 0
-        for o in range(length):
-            x0, y0 = cells + o * x_next, outputs + o * y_next
-            for t in range(count):
-                a, j = x0 + at[t], y0 + tap[t] * c
-                for i in range(run):
-                    u[j + i] = x[a + i]
-
-
-@loop
-def fold(x: Array, u: Array, axes: Array, channels: int) -> None:
-    """The adjoint of `unfold`, added to x."""
-    at, tap, segment, place = _room(axes)
-    c, (x_next, y_next) = U(channels), _steps(axes)
-    rows = axes[INNER, DILATION] == 1 and axes[INNER, X_STEP] == channels
-    while _advance(axes, at, tap, segment, place, rows):
-        cells, outputs, length, count, taps = segment
-        run = taps * c if rows else c
-        for o in range(length):
-            x0, y0 = cells + o * x_next, outputs + o * y_next
-            for t in range(count):
-                a, j = x0 + at[t], y0 + tap[t] * c
-                for i in range(run):
-                    x[a + i] += u[j + i]
-
-
-@inner
-def _span(axes: Array, outputs: int, taps: int) -> Any:
-    """The cells of a row from the first of some outputs' windows to the last, of so many taps."""
-    apart = (outputs - ONE) * U(axes[INNER, STRIDE])
-    return apart + (taps - ONE) * U(axes[INNER, DILATION]) + ONE
-
-
-@inner
-def _runs(axes: Array, outputs: int, channels: int) -> tuple[Any, Any]:
-    """Some outputs as runs of neighbours, whose cells are neighbours too, and their length."""
-    c = U(channels)
-    if axes[INNER, STRIDE] == 1 and axes[INNER, Y_STEP] == channels:
-        return ONE, outputs * c
-    return outputs, c
-
-
-@inner
-def _taps_of_row(axes: Array) -> Array:
-    """The elements from the first tap of a row to each."""
-    step = U(axes[INNER, DILATION] * axes[INNER, X_STEP])
-    at = np.empty(axes[INNER, TAPS], np.uint64)
-    for t in range(at.size):
-        at[t] = t * step
-    return at
-
-
-@inner
-def _larger(a: Any, b: Any) -> Any:
-    """The larger of two numbers; NaN wins."""
-    return b if (b > a or b != b) else a
-
-
-@inner
-def _both(a: Any, b: Any, largest: bool) -> Any:
-    """The larger of two numbers, or their sum."""
-    return _larger(a, b) if largest else a + b
-
-
-@inner
-def _combine(
-    y: Array,
-    outputs: int,
-    y_next: int,
-    x: Array,
-    cells: int,
-    x_next: int,
-    runs: int,
-    n: int,
-    at: Array,
-    count: int,
-    largest: bool,
-) -> None:
-    """The largest over t of `x[at[t]]`, or their sum, for some runs of n neighbours."""
-    for o in range(runs):
-        y0, x0 = outputs + o * y_next, cells + o * x_next
-        if n < SHORT:
-            for i in range(n):
-                total = x[x0 + at[0] + i]
-                for later in range(ONE, count):
-                    total = _both(total, x[x0 + at[later] + i], largest)
-                y[y0 + i] = total
-            continue
-        t, a = THREE, x0 + at[0]
-        if count == ONE:
-            for i in range(n):
-                y[y0 + i] = x[a + i]
-        elif count == TWO:
-            a1 = x0 + at[1]
-            for i in range(n):
-                y[y0 + i] = _both(x[a + i], x[a1 + i], largest)
-        else:
-            a1, a2 = x0 + at[1], x0 + at[2]
-            for i in range(n):
-                y[y0 + i] = _both(_both(x[a + i], x[a1 + i], largest), x[a2 + i], largest)
-        while t + FOUR <= count:
-            a, a1, a2, a3 = x0 + at[t], x0 + at[t + ONE], x0 + at[t + TWO], x0 + at[t + THREE]
-            for i in range(n):
-                two = _both(x[a + i], x[a1 + i], largest)
-                two = _both(two, _both(x[a2 + i], x[a3 + i], largest), largest)
-                y[y0 + i] = _both(y[y0 + i], two, largest)
-            t += FOUR
-        while t < count:
-            a = x0 + at[t]
-            for i in range(n):
-                y[y0 + i] = _both(y[y0 + i], x[a + i], largest)
-            t += ONE
-
-
-@inner
-def _pool(y: Array, x: Array, axes: Array, channels: int, most: int, largest: bool) -> None:
-    """The largest or the sum of each window, zero where it sees no cell.
-
-    So many outputs at `most` are pooled by the columns of their cells first, then along the row;
-    or if it is zero, each by itself.
-    """
-    at, tap, segment, place = _room(axes)
-    c, in_row, (x_next, y_next) = U(channels), _taps_of_row(axes), _steps(axes)
-    by_columns = most > 0
-    columns = np.empty(_span(axes, U(most), U(in_row.size)) * c if by_columns else ONE, x.dtype)
-    while _advance(axes, at, tap, segment, place, by_columns, most if by_columns else MANY):
-        cells, outputs, length, count, taps = segment
-        if count * taps == U(0):
-            for o in range(length):
-                for i in range(c):
-                    y[outputs + o * y_next + i] = 0
-        elif by_columns:
-            span, zero = _span(axes, length, taps) * c, U(0)
-            _combine(columns, zero, zero, x, cells, zero, ONE, span, at, count, largest)
-            runs, run = _runs(axes, length, channels)
-            to = outputs, y_next
-            _combine(y, *to, columns, zero, x_next, runs, run, in_row, taps, largest)
-        else:
-            _combine(y, outputs, y_next, x, cells, x_next, length, c, at, count, largest)
-
-
-@loop
-def sums(y: Array, x: Array, axes: Array, channels: int, most: int) -> None:
-    """The sum over each window, zero where it sees no cell."""
-    _pool(y, x, axes, channels, most, False)
-
-
-@loop
-def maxima(y: Array, x: Array, axes: Array, channels: int, most: int) -> None:
-    """The maximum of each window, which sees a cell at least."""
-    _pool(y, x, axes, channels, most, True)
-
-
-@loop
-def sums_adjoint(x: Array, y: Array, axes: Array, channels: int, most: int, sets: bool) -> None:
-    """The adjoint of `sums`: y added to the cells of each window, or set where no two share one."""
-    at, tap, segment, place = _room(axes)
-    c, in_row, (x_next, y_next) = U(channels), _taps_of_row(axes), _steps(axes)
-    by_columns = most > 0
-    columns = np.empty(_span(axes, U(most), U(in_row.size)) * c if by_columns else ONE, x.dtype)
-    while _advance(axes, at, tap, segment, place, by_columns, most if by_columns else MANY):
-        cells, outputs, length, count, taps = segment
-        if count * taps == U(0):
-            continue
-        if by_columns:
-            span = _span(axes, length, taps) * c
-            for i in range(span):
-                columns[i] = 0
-            runs, run = _runs(axes, length, channels)
-            for o in range(runs):
-                j = outputs + o * y_next
-                for t in range(taps):
-                    a = o * x_next + in_row[t]
-                    for i in range(run):
-                        columns[a + i] += y[j + i]
-            _hand_out(x, cells, columns, U(0), at, count, span, sets)
-        else:
-            for o in range(length):
-                a, j = cells + o * x_next, outputs + o * y_next
-                _hand_out(x, a, y, j, at, count, c, sets)
-
-
-@inner
-def _hand_out(
-    x: Array, cells: int, y: Array, j: int, at: Array, count: int, n: int, sets: bool
-) -> None:
-    """The n neighbours from j on, added to those of each tap, or set."""
-    for t in range(count):
-        a = cells + at[t]
-        if sets:
-            for i in range(n):
-                x[a + i] = y[j + i]
-        else:
-            for i in range(n):
-                x[a + i] += y[j + i]
