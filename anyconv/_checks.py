@@ -1,4 +1,4 @@
-"""One value as the caller wrote it: a whole number, a number, a word, a shape, true or false.
+"""One value as the caller wrote it: a number or several, a word, a shape, true or false.
 
 Each check states the argument in backquotes, the rule and the value, before any work is done, and
 returns the value in the one type that the rest of the program knows.
@@ -13,6 +13,9 @@ from anyconv._typing import Shape
 
 # Larger numbers are no size of anything, and arrays cannot hold them.
 MOST = 2**40
+
+# An option of whole numbers as the caller wrote it, hashable: for each axis, or one for all.
+Numbers = int | tuple[int, ...]
 
 
 def integer(name: str, value: Any, *, minimum: int, rule: str = "a whole number") -> int:
@@ -43,6 +46,13 @@ def number(name: str, value: Any) -> float:
     return float(value)
 
 
+def not_negative(name: str, value: Any) -> float:
+    """A number of at least 0."""
+    if not number(name, value) >= 0.0:
+        raise ValueError(f"`{name}` must be at least 0, got {value}")
+    return float(value)
+
+
 def fraction(name: str, value: Any) -> float:
     """A number of at least 0 and less than 1."""
     if not 0.0 <= number(name, value) < 1.0:
@@ -57,11 +67,38 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def shape(name: str, value: Any, *, minimum: int = 0) -> Shape:
+def checked_shape(name: str, value: Any, *, minimum: int = 0) -> Shape:
     """A shape given by the caller."""
     if not is_sequence(value):
         raise TypeError(f"`{name}` must be a sequence of whole numbers, got {shown(value)}")
     return tuple(integer(name, size, minimum=minimum) for size in value)
+
+
+def numbers(name: str, value: Any, *, minimum: int) -> Numbers:
+    """One whole number for all axes, or a tuple of one for each."""
+    if type(value) is int and minimum <= value <= MOST:
+        return value
+    if is_sequence(value):
+        return tuple(integer(name, entry, minimum=minimum) for entry in value)
+    return integer(name, value, minimum=minimum, rule="a whole number or a sequence of them")
+
+
+def per_axis(name: str, value: Numbers, rank: int) -> Shape:
+    """One number for each of the spatial axes."""
+    if isinstance(value, int):
+        return (value,) * rank
+    if len(value) != rank:
+        raise ValueError(
+            f"`{name}` must be one number or one for each of the {rank} spatial axes, "
+            f"got {len(value)}: {value}"
+        )
+    return value
+
+
+def check_shape(name: str, found: Sequence[int], expected: Shape, what: str) -> None:
+    """Refuse an array of another shape than the call implies."""
+    if tuple(found) != expected:
+        raise ValueError(f"`{name}` must have {what}, {expected}, got {tuple(found)}")
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 
 from anyconv._arguments._common import check_floating, check_ordered, known_shape
 from anyconv._arguments._pool import adaptive_call, check_dy
-from anyconv._checks import shape
+from anyconv._checks import checked_shape
 from anyconv._execution._lazy_batch import over_batch
 from anyconv._namespace import common_namespace
 from anyconv._typing import Array, Ints, Layout
@@ -108,7 +108,7 @@ def adaptive_avg_pool_backward(
     """
     xp = common_namespace(dy=dy)
     check_floating("dy", xp, dy.dtype, what="average pooling")
-    sizes = shape("input_shape", input_shape)
+    sizes = checked_shape("input_shape", input_shape)
     call = adaptive_call(sizes, output_size, layout=layout, name="input_shape")
     check_dy(dy, call)
     kernel = partial(averages_gradient, counted=True)

@@ -5,7 +5,7 @@ from functools import partial
 
 from anyconv._arguments._common import check_floating, known_shape
 from anyconv._arguments._pool import PoolCall, check_dy, pool_call, pool_options
-from anyconv._checks import boolean, shape
+from anyconv._checks import boolean, checked_shape
 from anyconv._compiled import Job
 from anyconv._execution._images import pooled, pooled_by_jobs, unpooled, unpooled_by_jobs
 from anyconv._execution._lazy_batch import over_batch
@@ -130,7 +130,7 @@ def avg_pool_backward(
     counted = boolean("count_include_pad", count_include_pad)
     options = pool_options(kernel_size, stride, padding, dilation, ceil_mode, layout)
     call = pool_call(
-        shape("input_shape", input_shape),
+        checked_shape("input_shape", input_shape),
         options,
         needs="counted" if counted else "input",
         name="input_shape",

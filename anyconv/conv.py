@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from anyconv._arguments._common import LAYOUTS, check_floating, check_sizes, known_shape
 from anyconv._arguments._conv import conv_call, conv_options
-from anyconv._checks import choice, shape
+from anyconv._checks import checked_shape, choice
 from anyconv._execution._conv_kernels import (
     bias_gradient,
     check_bias,
@@ -196,11 +196,10 @@ def conv_backward(
     options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(known_shape("x", x), known_shape("w", w), options)
     check_dy(dy, call.y_shape)
-    channels_axis = -1 if layout == "channels_last" else -call.rank - 1
     return ConvGradients(
         over_images(input_gradient, call, [dy], [w], call.x_shape, xp=xp),
         over_images(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp),
-        bias_gradient(dy, channels_axis, xp=xp),
+        bias_gradient(dy, call.channels_axis, xp=xp),
     )
 
 
@@ -261,7 +260,10 @@ def conv_backward_input(
     check_floating("dy", xp, dy.dtype, what="convolution")
     options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
-        shape("input_shape", input_shape), known_shape("w", w), options, x_name="input_shape"
+        checked_shape("input_shape", input_shape),
+        known_shape("w", w),
+        options,
+        x_name="input_shape",
     )
     check_dy(dy, call.y_shape)
     return over_images(input_gradient, call, [dy], [w], call.x_shape, xp=xp)
@@ -323,7 +325,10 @@ def conv_backward_weight(
     check_floating("x", xp, x.dtype, what="convolution")
     options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     call = conv_call(
-        known_shape("x", x), shape("weight_shape", weight_shape), options, w_name="weight_shape"
+        known_shape("x", x),
+        checked_shape("weight_shape", weight_shape),
+        options,
+        w_name="weight_shape",
     )
     check_dy(dy, call.y_shape)
     return over_images(weight_gradient, call, [dy, x], [], call.w_shape, summed=True, xp=xp)

@@ -160,5 +160,4 @@ def conv_transpose_backward(
     # y = conv_backward_input(x, w) is linear in conj(w), so its adjoint in w is the weight gradient
     # with the parts of x and dy exchanged: <y, dy> = <x, conv(dy, w)> = <dw, w>.
     dw = over_images(weight_gradient, call, [x, dy], [], call.w_shape, summed=True, xp=xp)
-    channels_axis = -1 if layout == "channels_last" else -call.rank - 1
-    return ConvGradients(dx, dw, bias_gradient(dy, channels_axis, xp=xp))
+    return ConvGradients(dx, dw, bias_gradient(dy, call.channels_axis, xp=xp))

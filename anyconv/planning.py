@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from anyconv._arguments._conv import conv_call, conv_options
-from anyconv._checks import choice, shape
+from anyconv._checks import checked_shape, choice
 from anyconv._execution._padded import plan_call
 from anyconv._namespace import dtype_of_name, is_kind, namespace_of_name
 from anyconv._options import current_options
@@ -84,8 +84,8 @@ def plan_conv(
     options = conv_options(stride, padding, dilation, groups, padding_mode, layout, algorithm)
     traits = traits_of_dtype(xp, kind, device)
     call = conv_call(
-        shape("x_shape", x_shape),
-        shape("w_shape", w_shape),
+        checked_shape("x_shape", x_shape),
+        checked_shape("w_shape", w_shape),
         options,
         x_name="x_shape",
         w_name="w_shape",

@@ -4,17 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
-from anyconv._arguments._common import (
-    LAYOUTS,
-    check_of_numbers,
-    check_shape,
-    check_sizes,
-    known_shape,
-    numbers,
-    per_axis,
-)
+from anyconv._arguments._common import LAYOUTS, check_of_numbers, check_sizes, known_shape
 from anyconv._arguments._pool import PoolCall, spatial_rank
-from anyconv._checks import choice
+from anyconv._checks import check_shape, choice, numbers, per_axis
 from anyconv._execution._lazy_batch import over_batch
 from anyconv._execution._turns import by_images
 from anyconv._layout import split_shape

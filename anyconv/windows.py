@@ -10,16 +10,13 @@ from anyconv._arguments._common import (
     check_numeric,
     check_of_numbers,
     check_padding_mode,
-    check_shape,
     check_sizes,
     explicit_pairs,
     known_shape,
-    numbers,
     padding_spec,
-    per_axis,
 )
 from anyconv._arguments._pool import PoolCall, pool_call, spatial_rank, window_options
-from anyconv._checks import choice, shape
+from anyconv._checks import check_shape, checked_shape, choice, numbers, per_axis
 from anyconv._execution._lazy_batch import over_batch
 from anyconv._execution._turns import added_by_images, by_images
 from anyconv._geometry import Pairs, WindowGeometry
@@ -280,7 +277,7 @@ def pad_backward(
     """
     xp = common_namespace(dy=dy)
     check_numeric("dy", xp, dy.dtype, what="`pad_backward`")
-    sizes = shape("input_shape", input_shape)
+    sizes = checked_shape("input_shape", input_shape)
     call, pairs = _pad_call(sizes, padding, mode, layout, "input_shape")
     check_shape("dy", known_shape("dy", dy), call.y_shape, "the shape of the padded array")
     kernel = _Pad(pairs, mode)

@@ -16,6 +16,7 @@ from strategies import (
     whole,
 )
 
+import anyconv
 from anyconv import (
     conv_backward,
     conv_backward_bias,
@@ -448,3 +449,17 @@ def test_any_blocks_on_dask(chunks):
     gradients = dask.call(conv_backward, da.from_array(dy, chunks=2), data, weight, **options)
     for mine, other in zip(gradients, oracle.conv_backward(dy, x, w, **options), strict=True):
         np.testing.assert_array_equal(mine.compute(), other)
+
+
+def test_dask_computes_within_the_options_of_the_call():
+    """Its blocks are computed after the call, in threads that know nothing of its options."""
+    da = pytest.importorskip("dask.array")
+    x = da.from_array(np.ones((2, 8, 8, 4)), chunks=(1, 8, 8, 4))
+    w = da.from_array(np.ones((3, 3, 4, 8)))
+    with anyconv.options(workspace_bytes=1):
+        refused = conv_forward(x, w, algorithm="gemm")
+    allowed = conv_forward(x, w, algorithm="gemm")
+    with anyconv.options(workspace_bytes=1):
+        assert float(allowed.sum().compute()) == 2 * 6 * 6 * 8 * 36
+    with pytest.raises(ValueError, match="`workspace_bytes` must be at least"):
+        refused.compute()

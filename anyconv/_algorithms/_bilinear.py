@@ -21,10 +21,10 @@ from typing import ClassVar, Literal, Self
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem, Windows
 from anyconv._namespace import (
+    conjugate,
     has_out,
     in_order,
     inner_pieces_of,
-    is_kind,
     is_worth_transposing,
     matmul,
 )
@@ -281,11 +281,6 @@ def fold_cost(windows: Windows, images: int, channels: int) -> Cost:
 def _conjugate_transpose(a: Array, *, xp: Namespace) -> Array:
     """The last two axes swapped, complex values conjugated."""
     return conjugate(xp.matrix_transpose(a), xp=xp)
-
-
-def conjugate(a: Array, *, xp: Namespace) -> Array:
-    """The complex conjugate; real arrays as they are."""
-    return xp.conj(a) if is_kind(xp, a.dtype, "complex floating") else a
 
 
 def backwards(w: Array, *, xp: Namespace) -> Array:

@@ -7,10 +7,9 @@ frequency, `(points, g, rows, c) @ (points, g, c, k)`, the frequencies go first.
 from collections.abc import Iterable, Sequence
 from math import prod, sqrt
 
-from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._fft_axes import Cells
 from anyconv._algorithms.fft import Fft
-from anyconv._namespace import in_order
+from anyconv._namespace import conjugate, in_order
 from anyconv._typing import Array, Namespace
 from anyconv._windows import fold, unfold
 

@@ -3,10 +3,10 @@
 from abc import abstractmethod
 from math import prod, sqrt
 
-from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._fft_axes import Cells
 from anyconv._algorithms._tiled import PointTiles
 from anyconv._algorithms.fft import Fft
+from anyconv._namespace import conjugate
 from anyconv._typing import Array, Namespace
 
 

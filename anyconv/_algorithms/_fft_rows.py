@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import ClassVar, Self
 
-from anyconv._algorithms._bilinear import OWN_CACHE, conjugate
+from anyconv._algorithms._bilinear import OWN_CACHE
 from anyconv._algorithms._fft_axes import Cells
 from anyconv._algorithms._fft_sizes import (
     Kind,
@@ -25,7 +25,15 @@ from anyconv._algorithms._fft_sizes import (
 from anyconv._algorithms.fft import Spectral
 from anyconv._costs import Cost, product_efficiency
 from anyconv._geometry import Problem, Windows
-from anyconv._namespace import add_at, complex_factor, device, in_order, multiply_by_factor, set_at
+from anyconv._namespace import (
+    add_at,
+    complex_factor,
+    conjugate,
+    device,
+    in_order,
+    multiply_by_factor,
+    set_at,
+)
 from anyconv._traits import Traits
 from anyconv._typing import Array, Index, Namespace, Operation, Shape
 from anyconv._windows import fold, unfold

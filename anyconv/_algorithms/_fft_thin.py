@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import ClassVar, Literal, Self
 
-from anyconv._algorithms._bilinear import conjugate
 from anyconv._algorithms._fft_long import LongFft
 from anyconv._algorithms._fft_sizes import CACHED_POINTS, weight_transforms
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import add_at, in_order, multiply, pad_constant
+from anyconv._namespace import add_at, conjugate, in_order, multiply, pad_constant
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 from anyconv._windows import fold, unfold

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from math import prod
 from typing import ClassVar, Literal, Self
 
-from anyconv._algorithms._bilinear import conjugate, join_groups, split_groups
+from anyconv._algorithms._bilinear import join_groups, split_groups
 from anyconv._algorithms._on_cells import OnCells
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._algorithms._taps_fused import has_one_output_each
@@ -29,7 +29,7 @@ from anyconv._cupy_kernels import (
     unfold_in_kernel,
 )
 from anyconv._geometry import MOST_AXES, AxisLoop, Pairs, Problem
-from anyconv._namespace import matmul, new_array
+from anyconv._namespace import conjugate, matmul, new_array
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation, Shape
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import ClassVar, Literal
 
-from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm, conjugate
+from anyconv._algorithms._bilinear import OWN_CACHE, Algorithm
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
-from anyconv._namespace import add_at, device, has_out
+from anyconv._namespace import add_at, conjugate, device, has_out
 from anyconv._traits import Traits
 from anyconv._typing import Array, Namespace, Operation
 

@@ -15,30 +15,7 @@ LAYOUTS = ("channels_last", "channels_first")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 PADDING_WORDS = ("valid", "full", "same", "same_lower")
 
-# An option of whole numbers as the caller wrote it, hashable: for each axis, or one for all.
-Numbers = int | tuple[int, ...]
 PaddingSpec = int | str | tuple[int, ...] | Pairs
-
-
-def numbers(name: str, value: Any, *, minimum: int) -> Numbers:
-    """One whole number for all axes, or a tuple of one for each."""
-    if type(value) is int and minimum <= value <= MOST:
-        return value
-    if is_sequence(value):
-        return tuple(integer(name, entry, minimum=minimum) for entry in value)
-    return integer(name, value, minimum=minimum, rule="a whole number or a sequence of them")
-
-
-def per_axis(name: str, value: Numbers, rank: int) -> Shape:
-    """One number for each of the spatial axes."""
-    if isinstance(value, int):
-        return (value,) * rank
-    if len(value) != rank:
-        raise ValueError(
-            f"`{name}` must be one number or one for each of the {rank} spatial axes, "
-            f"got {len(value)}: {value}"
-        )
-    return value
 
 
 def padding_spec(value: Any) -> PaddingSpec:
@@ -126,12 +103,6 @@ def check_sizes(name: str, shape: Shape, axes: Sequence[int]) -> None:
             f"`{name}` must have no channels axis and no spatial axis of size zero, "
             f"got shape {shape}"
         )
-
-
-def check_shape(name: str, found: Sequence[int], expected: Shape, what: str) -> None:
-    """Refuse an array of another shape than the call implies."""
-    if tuple(found) != expected:
-        raise ValueError(f"`{name}` must have {what}, {expected}, got {tuple(found)}")
 
 
 def check_floating(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:

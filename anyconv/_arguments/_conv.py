@@ -7,17 +7,14 @@ from typing import Any, NamedTuple
 from anyconv._arguments._common import (
     LAYOUTS,
     PADDING_MODES,
-    Numbers,
     PaddingSpec,
     check_outputs,
     check_padding_mode,
     check_sizes,
-    numbers,
     padding_pairs,
     padding_spec,
-    per_axis,
 )
-from anyconv._checks import choice, integer
+from anyconv._checks import Numbers, choice, integer, numbers, per_axis
 from anyconv._geometry import (
     Pairs,
     Problem,
@@ -97,6 +94,11 @@ class ConvCall:
         )
 
     @property
+    def channels_axis(self) -> int:
+        """Where the channels are, counted from the end."""
+        return -1 if self.layout == "channels_last" else -self.rank - 1
+
+    @property
     def batch(self) -> Shape:
         """The batch axes."""
         return self.problem.batch
@@ -119,13 +121,7 @@ def conv_call(
     stride, padding, dilation, groups, padding_mode, layout, algorithm = options
     kernel, group_channels, out_channels = _checked_weight(w_shape, layout, w_name)
     rank = len(kernel)
-    if len(x_shape) < rank + 1:
-        raise ValueError(
-            f"`{x_name}` must have the {rank} spatial axes of `{w_name}` and a channels axis, "
-            f"at least {rank + 1} axes, got shape {x_shape}"
-        )
-    check_sizes(x_name, x_shape, range(-rank - 1, 0))
-    batch, spatial, in_channels = split_shape(x_shape, rank, layout)
+    batch, spatial, in_channels = _checked_input(x_shape, rank, layout, x_name, w_name)
     if in_channels % groups or out_channels % groups:
         raise ValueError(
             f"`groups` must divide the {in_channels} input and {out_channels} output channels, "
@@ -166,6 +162,19 @@ def _checked_weight(w_shape: Shape, layout: str, name: str) -> tuple[Shape, int,
         )
     check_sizes(name, w_shape, range(len(w_shape)))
     return split_weight_shape(w_shape, layout)
+
+
+def _checked_input(
+    x_shape: Shape, rank: int, layout: str, x_name: str, w_name: str
+) -> tuple[Shape, Shape, int]:
+    """The batch, the spatial sizes and the channels of an input that has all of them."""
+    if len(x_shape) < rank + 1:
+        raise ValueError(
+            f"`{x_name}` must have the {rank} spatial axes of `{w_name}` and a channels axis, "
+            f"at least {rank + 1} axes, got shape {x_shape}"
+        )
+    check_sizes(x_name, x_shape, range(-rank - 1, 0))
+    return split_shape(x_shape, rank, layout)
 
 
 class TransposeOptions(NamedTuple):
@@ -210,13 +219,7 @@ def conv_transpose_call(x_shape: Shape, w_shape: Shape, options: TransposeOption
     stride, padding, output_padding, wanted_size, dilation, groups, layout, algorithm = options
     kernel, group_channels, in_channels = _checked_weight(w_shape, layout, "w")
     rank = len(kernel)
-    if len(x_shape) < rank + 1:
-        raise ValueError(
-            f"`x` must have the {rank} spatial axes of `w` and a channels axis, at least "
-            f"{rank + 1} axes, got shape {x_shape}"
-        )
-    check_sizes("x", x_shape, range(-rank - 1, 0))
-    batch, small, channels = split_shape(x_shape, rank, layout)
+    batch, small, channels = _checked_input(x_shape, rank, layout, "x", "w")
     if channels != in_channels:
         raise ValueError(
             f"`w` must have the {channels} channels of `x` as its C_in, got {in_channels} in shape "

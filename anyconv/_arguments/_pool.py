@@ -7,18 +7,14 @@ from typing import Any, NamedTuple
 
 from anyconv._arguments._common import (
     LAYOUTS,
-    Numbers,
     PaddingSpec,
     check_outputs,
-    check_shape,
     check_sizes,
     known_shape,
-    numbers,
     padding_pairs,
     padding_spec,
-    per_axis,
 )
-from anyconv._checks import boolean, choice
+from anyconv._checks import Numbers, boolean, check_shape, choice, numbers, per_axis
 from anyconv._geometry import WindowGeometry, _pooling_axes, output_size
 from anyconv._geometry._axis_windows import AxisWindows
 from anyconv._layout import join_shape, split_shape

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from anyconv._arguments._common import check_shape, known_shape
+from anyconv._arguments._common import known_shape
 from anyconv._arguments._conv import ConvCall
+from anyconv._checks import check_shape
 from anyconv._cupy_kernels import has_window_kernels, totals_in_kernel
 from anyconv._execution._execute import run_forward, run_input_gradient, run_weight_gradient
 from anyconv._execution._lazy_batch import over_batch

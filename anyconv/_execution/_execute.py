@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from anyconv._algorithms import ByJobs, CompiledTaps, WritesByJobs
-from anyconv._algorithms._bilinear import backwards, conjugate
+from anyconv._algorithms._bilinear import backwards
 from anyconv._execution import _by_jobs
 from anyconv._execution._block_maps import inputs, prepared, product_dtype, summed
 from anyconv._execution._held_data import write_outputs, write_weight_gradient
 from anyconv._execution._workers import share
 from anyconv._geometry import Problem
-from anyconv._namespace import accumulator, as_dtype, device, has_out, set_at
+from anyconv._namespace import accumulator, as_dtype, conjugate, device, has_out, set_at
 from anyconv._plans._plan import Block, PhasePlan, Plan
 from anyconv._typing import Array, DType, Index, Namespace
 from anyconv._windows import add_slab

@@ -58,6 +58,7 @@ from anyconv._namespace._products import (
 from anyconv._namespace._values import (
     adds_row_by_row,
     as_dtype,
+    conjugate,
     constant,
     divide,
     highest,
@@ -68,6 +69,7 @@ from anyconv._namespace._values import (
 )
 
 __all__ = [
+    "conjugate",
     "spectrum_of",
     "SUMS_AT_ONCE",
     "accumulator",

@@ -58,6 +58,11 @@ def multiply(x: Array, y: Array, *, xp: Namespace) -> Array:
     return x * y
 
 
+def conjugate(a: Array, *, xp: Namespace) -> Array:
+    """The complex conjugate; real arrays as they are."""
+    return xp.conj(a) if is_kind(xp, a.dtype, "complex floating") else a
+
+
 def keep_where(x: Array, mask: Array, *, out: Array | None = None, xp: Namespace) -> Array:
     """The array where the mask is true, zero elsewhere, perhaps written to `out`."""
     bits = _same_bits(x.dtype) if is_numpy(xp) else None

@@ -1,7 +1,6 @@
 """The array libraries a network can be trained on: which are there, and which of them work."""
 
 import importlib
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,19 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import anyconv
+from anyconv._namespace import namespace_of_name
 from anyconv._typing import Array
 from anyconv.nn._arrays import from_numpy, to_numpy
 
 from ._errors import CommandError
 
-# name -> (the library to import, the namespace that speaks the standard)
-_LIBRARIES = {
-    "numpy": ("numpy", "array_api_compat.numpy"),
-    "cupy": ("cupy", "array_api_compat.cupy"),
-    "torch": ("torch", "array_api_compat.torch"),
-    "jax": ("jax", "jax.numpy"),
-}
-NAMES = tuple(_LIBRARIES)
+NAMES = ("numpy", "cupy", "torch", "jax")
 
 _TOLERANCE = 1e-5  # of a float32 convolution against float64, relative, in the Frobenius norm
 
@@ -61,7 +54,7 @@ def choose(name: str, device: str | None = None) -> Backend:
     """Return a backend and device by name; `auto` is CuPy where a GPU works, else NumPy."""
     if name == "auto":
         name = "cupy" if device != "cpu" and _gpu_works() else "numpy"
-    if name not in _LIBRARIES:
+    if name not in NAMES:
         raise CommandError(f"--backend must be auto or one of {', '.join(NAMES)}, got {name}")
     xp = _namespace(name)
     there = _devices(name, xp)
@@ -75,9 +68,9 @@ def choose(name: str, device: str | None = None) -> Backend:
 
 def findings() -> Iterator[Finding]:
     """Try every backend on every device it sees."""
-    for name, (library, _) in _LIBRARIES.items():
+    for name in NAMES:
         try:
-            found = _version(library)
+            found = _version(name)
         except PackageNotFoundError:
             yield Finding(name, "", "", None, "not installed")
             continue
@@ -106,11 +99,10 @@ def _version(library: str) -> str:
 
 
 def _namespace(name: str) -> Any:
-    library, namespace = _LIBRARIES[name]
     try:
-        importlib.import_module(library)
-        return importlib.import_module(namespace)
-    except ImportError as error:
+        importlib.import_module(name)
+        return namespace_of_name(name)
+    except (ImportError, ValueError) as error:
         raise CommandError(f"{name} can't be imported: {_first_line(error)}") from error
 
 
@@ -179,20 +171,14 @@ def _small_convolution_error(backend: Backend) -> float:
 def _describe(name: str, label: str, device: Any) -> str:
     """Say what a device is."""
     if label.startswith("cpu"):
-        return f"{_cores()} cores"
+        with anyconv.options() as limits:
+            return f"{limits.workers} cores"
     if name == "cupy":
         properties = importlib.import_module("cupy").cuda.runtime.getDeviceProperties(device.id)
         return str(properties["name"].decode())
     if name == "torch" and label.startswith("cuda"):
         return str(importlib.import_module("torch").cuda.get_device_name(device))
     return str(getattr(device, "device_kind", label))
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from anyconv._checks import integer
+from anyconv._checks import integer, not_negative
 from anyconv._namespace import array_namespace, is_numpy
 from anyconv._typing import Array
 
@@ -39,6 +39,13 @@ class BatchNorm(Layer):
         Weight of the newest batch in the running statistics.
     epsilon : float
         Added to the variance.
+
+    Raises
+    ------
+    TypeError
+        If `channels` is no whole number, `momentum` or `epsilon` no number.
+    ValueError
+        If `channels` is below one, `momentum` not from 0 to 1, or `epsilon` negative.
 
     Notes
     -----
@@ -65,8 +72,10 @@ class BatchNorm(Layer):
         super().__init__()
         channels = integer("channels", channels, minimum=1)
         self.axis = axis
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.momentum = not_negative("momentum", momentum)
+        if momentum > 1:
+            raise ValueError(f"`momentum` must be at most 1, got {momentum}")
+        self.epsilon = not_negative("epsilon", epsilon)
         self.parameters = {
             "gain": np.ones(channels, dtype=np.float32),
             "b": np.zeros(channels, dtype=np.float32),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anyconv._checks import fraction, is_sequence, number
+from anyconv._checks import fraction, is_sequence, not_negative
 from anyconv._namespace import array_namespace
 from anyconv._typing import Array
 
@@ -43,22 +43,22 @@ class Optimizer(ABC):
     moment_names: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float, *, weight_decay: float = 0.0) -> None:
-        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if not number(name, value) >= 0.0:
-                raise ValueError(f"`{name}` must be at least 0, got {value}")
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+        self.learning_rate = not_negative("learning_rate", learning_rate)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self.steps = 0
         self.moments: dict[str, dict[str, Array]] = {}
 
     def step(self, model: Layer) -> None:
         """Change all parameters of a model by their gradients."""
+        for name, layer in model.leaves():
+            for key in layer.parameters:
+                if key not in layer.gradients:
+                    full = joined(name, key)
+                    raise RuntimeError(f"`step` needs a `backward` first, {full} has no gradient")
         self.steps += 1
         for name, layer in model.leaves():
             for key, value in layer.parameters.items():
                 full = joined(name, key)
-                if key not in layer.gradients:
-                    raise RuntimeError(f"`step` needs a `backward` first, {full} has no gradient")
                 moments = self._moments(full, value)
                 if self.weight_decay and value.ndim > 1:
                     value = value * (1.0 - self.learning_rate * self.weight_decay)
@@ -204,7 +204,7 @@ class Adam(Optimizer):
         if not is_sequence(betas) or len(betas) != 2:
             raise ValueError(f"`betas` must be two numbers, got {betas!r}")
         self.betas = fraction("betas", betas[0]), fraction("betas", betas[1])
-        self.epsilon = epsilon
+        self.epsilon = not_negative("epsilon", epsilon)
 
     def change(self, gradient: Array, moments: dict[str, Array]) -> Array:
         """Return the step, with the two means corrected for their start at zero."""

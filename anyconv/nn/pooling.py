@@ -73,7 +73,7 @@ class AvgPool(Layer):
 
     Parameters
     ----------
-    kernel_size, stride, padding, ceil_mode, count_include_pad, layout
+    kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout
         As in `anyconv.avg_pool_forward`; `stride` is the kernel size unless given.
 
     See Also
@@ -94,6 +94,7 @@ class AvgPool(Layer):
         *,
         stride: int | Sequence[int] | None = None,
         padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         layout: Layout = "channels_last",
@@ -103,6 +104,7 @@ class AvgPool(Layer):
         self.options: dict[str, Any] = {
             "stride": stride,
             "padding": padding,
+            "dilation": dilation,
             "ceil_mode": ceil_mode,
             "count_include_pad": count_include_pad,
             "layout": layout,

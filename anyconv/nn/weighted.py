@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 import anyconv
-from anyconv._checks import choice, integer, is_sequence, shape
+from anyconv._checks import checked_shape, choice, integer, is_sequence
 from anyconv._namespace import array_namespace, common_namespace
 from anyconv._typing import Array, Layout, Padding, PaddingMode
 
@@ -155,7 +155,7 @@ class ConvTranspose(Layer):
         stride: int | Sequence[int] = 1,
         padding: Padding = 0,
         output_padding: int | Sequence[int] = 0,
-        output_size: Sequence[int] | None = None,
+        output_size: int | Sequence[int] | None = None,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         layout: Layout = "channels_last",
@@ -288,7 +288,7 @@ def _first_weight(
             f"got {groups}"
         )
     sizes = kernel_size if is_sequence(kernel_size) else (kernel_size, kernel_size)
-    kernel = shape("kernel_size", sizes, minimum=1)
+    kernel = checked_shape("kernel_size", sizes, minimum=1)
     if not kernel:
         raise ValueError("`kernel_size` must have one entry or more, got none")
     channels = in_channels // groups

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from anyconv import conv_backward_input, conv_backward_weight, conv_forward
 from anyconv._namespace import array_namespace
+from anyconv._namespace import conjugate as conjugated
 from anyconv._typing import Array, Namespace
 from anyconv.signal._sizes import Sizes, resolve
 
@@ -26,7 +27,7 @@ def flip(filt: Array, ndim: int, xp: Namespace) -> Array:
 
 def conjugate(filt: Array, ndim: int, xp: Namespace) -> Array:
     """The conjugated filter, itself where it is real."""
-    return xp.conj(filt) if xp.isdtype(filt.dtype, "complex floating") else filt
+    return conjugated(filt, xp=xp)
 
 
 def forward(

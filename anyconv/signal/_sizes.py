@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyconv._checks import boolean, choice, integer, is_sequence, shape
+from anyconv._checks import boolean, checked_shape, choice, numbers, per_axis
 from anyconv._typing import Shape
 
 MODES = ("full", "valid", "same")
@@ -35,7 +35,7 @@ def resolve(
     multi_channel: bool,
 ) -> Sizes:
     """All sizes of a call, or an error that names the argument and the numbers."""
-    data, filt = shape("data_shape", data_shape), shape("filt_shape", filt_shape)
+    data, filt = checked_shape("data_shape", data_shape), checked_shape("filt_shape", filt_shape)
     multi_channel = boolean("multi_channel", multi_channel)
     ndim = len(filt) - 2 * multi_channel
     _check_axes(data, filt, ndim, multi_channel)
@@ -73,16 +73,7 @@ def _strides(strides: Any, ndim: int) -> Shape:
         return (1,) * ndim
     if hasattr(strides, "tolist"):  # NumPy's
         strides = strides.tolist()
-    if not is_sequence(strides):
-        rule = "a whole number or a sequence of them"
-        return (integer("strides", strides, minimum=1, rule=rule),) * ndim
-    resolved = tuple(integer("strides", stride, minimum=1) for stride in strides)
-    if len(resolved) != ndim:
-        raise ValueError(
-            f"`strides` must be one number or one for each of the {ndim} spatial axes, "
-            f"got {len(resolved)}: {resolved}"
-        )
-    return resolved
+    return per_axis("strides", numbers("strides", strides, minimum=1), ndim)
 
 
 def _padding(mode: str, m: Shape, n: Shape) -> tuple[tuple[int, int], ...]:

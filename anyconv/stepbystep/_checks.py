@@ -33,12 +33,6 @@ def four_sizes(name: str, array: Array, axes: str, *, least: int = 0) -> Shape:
     return shape
 
 
-def require_shape(name: str, array: Array, shape: Shape, what: str) -> None:
-    """Raise unless an array has the shape of something else."""
-    if tuple(array.shape) != shape:
-        raise ValueError(f"`{name}` must have {what}, {shape}, got {tuple(array.shape)}")
-
-
 def require_one_element(name: str, array: Array, shape: str) -> None:
     """Raise unless an array holds one number."""
     if math.prod(array.shape) != 1:

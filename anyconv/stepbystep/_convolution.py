@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 import anyconv
-from anyconv._checks import integer
+from anyconv._checks import check_shape, integer
 from anyconv._namespace import common_namespace
 from anyconv._typing import Array, Shape
 from anyconv.stepbystep._checks import (
@@ -13,7 +13,6 @@ from anyconv.stepbystep._checks import (
     hyperparameter,
     output_size,
     require_one_element,
-    require_shape,
     unpacked,
 )
 
@@ -100,7 +99,7 @@ def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
     22.0
     """
     xp = floating_namespace(a_slice_prev=a_slice_prev, W=W, b=b)
-    require_shape("W", W, tuple(a_slice_prev.shape), "the shape of `a_slice_prev`")
+    check_shape("W", W.shape, tuple(a_slice_prev.shape), "the shape of `a_slice_prev`")
     require_one_element("b", b, "(1, 1, 1)")
     return xp.sum(a_slice_prev * W) + xp.reshape(b, ())
 
@@ -208,7 +207,7 @@ def conv_backward(dZ: Array, cache: ConvCache) -> tuple[Array, Array, Array]:
     xp = floating_namespace(dZ=dZ, A_prev=A_prev, W=W, b=b)
     stride, pad = _conv_hyperparameters(hparameters)
     shape = _conv_output_shape(A_prev, W, b, stride, pad)
-    require_shape("dZ", dZ, shape, "the shape of Z")
+    check_shape("dZ", dZ.shape, shape, "the shape of Z")
     dA_prev, dW, db = anyconv.conv_backward(dZ, A_prev, W, stride=stride, padding=pad)
     return dA_prev, dW, xp.reshape(db, b.shape)
 
@@ -228,5 +227,5 @@ def _conv_output_shape(A_prev: Array, W: Array, b: Array, stride: int, pad: int)
             f"`W` must have the {channels} channels of `A_prev` as its third axis, "
             f"got shape {tuple(W.shape)}"
         )
-    require_shape("b", b, (1, 1, 1, filters), "the shape (1, 1, 1, n_C)")
+    check_shape("b", b.shape, (1, 1, 1, filters), "the shape (1, 1, 1, n_C)")
     return m, *output_size("W", size, kernel, stride, pad), filters

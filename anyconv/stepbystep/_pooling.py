@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import anyconv
-from anyconv._checks import shape as checked_shape
+from anyconv._checks import check_shape, checked_shape
 from anyconv._namespace import common_namespace, device, namespace_of_name
 from anyconv._typing import Array, Shape
 from anyconv.stepbystep._checks import (
@@ -15,7 +15,6 @@ from anyconv.stepbystep._checks import (
     hyperparameter,
     output_size,
     require_one_element,
-    require_shape,
     unpacked,
 )
 
@@ -220,7 +219,7 @@ def pool_backward(dA: Array, cache: PoolCache, mode: PoolMode = "max") -> Array:
         _require_order(A_prev)
     f, stride = _pool_hyperparameters(hparameters)
     shape = _pool_output_shape(A_prev, f, stride)
-    require_shape("dA", dA, shape, "the shape of A")
+    check_shape("dA", dA.shape, shape, "the shape of A")
     if mode == "max":
         return anyconv.max_pool_backward(dA, A_prev, (f, f), stride=stride, ties="all")
     return anyconv.avg_pool_backward(dA, tuple(A_prev.shape), (f, f), stride=stride)

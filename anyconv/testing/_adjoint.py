@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from anyconv._checks import boolean, integer
-from anyconv._namespace import array_namespace
+from anyconv._namespace import array_namespace, conjugate
 from anyconv._typing import Array, Namespace
 from anyconv.testing._arguments import require_functions, tolerance
 from anyconv.testing._arrays import (
-    conjugate,
     drawn_like,
     expected_rounding,
     inner_product,
@@ -149,8 +148,8 @@ def check_adjoint(
         tolerated = 0.0
     error = relative_error(abs(left - right), scale)
     if not error <= tolerated:  # so that NaN fails
-        unconjugated = inner_product(x, conjugate(preimage, xp), xp)
-        unconjugated -= inner_product(image, conjugate(y, xp), xp)
+        unconjugated = inner_product(x, conjugate(preimage, xp=xp), xp)
+        unconjugated -= inner_product(image, conjugate(y, xp=xp), xp)
         hint = ""
         if abs(left + right) <= rounding * scale:
             hint = "\n  the sign is wrong"

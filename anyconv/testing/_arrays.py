@@ -28,10 +28,6 @@ def double(array: Array, xp: Namespace) -> Array:
     return xp.astype(array, xp.complex128 if is_complex(array, xp) else xp.float64)
 
 
-def conjugate(array: Array, xp: Namespace) -> Array:
-    return xp.conj(array) if is_complex(array, xp) else array
-
-
 def inner_product(a: Array, b: Array, xp: Namespace) -> complex:
     """Return ``<a, b> = sum(conj(a) * b)``, summed in the widest complex dtype there is."""
     widest = xp.complex128 if has_double(xp) else xp.complex64

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyconv._checks import integer, number, shown
-from anyconv._namespace import array_namespace
+from anyconv._namespace import array_namespace, conjugate
 from anyconv._typing import Array, Namespace
 from anyconv.testing._arguments import require_functions, tolerance
 from anyconv.testing._arrays import (
-    conjugate,
     double,
     drawn_like,
     expected_rounding,
@@ -196,7 +195,7 @@ def check_gradients(
                 _Derivative(
                     numerical=inner_product(ahead - behind, dy, xp).real / (2 * h),
                     analytical=inner_product(d, gradient, xp).real,
-                    conjugated=inner_product(d, conjugate(gradient, xp), xp).real,
+                    conjugated=inner_product(d, conjugate(gradient, xp=xp), xp).real,
                 )
             )
         tolerated = rtol

@@ -43,6 +43,7 @@ CASES = {
     "MaxPool": (lambda: MaxPool(2), IMAGES),
     "MaxPool-overlapping": (lambda: MaxPool(3, stride=2, padding=1), IMAGES),
     "AvgPool": (lambda: AvgPool(3, stride=1, padding=1, count_include_pad=False), IMAGES),
+    "AvgPool with holes": (lambda: AvgPool(2, stride=1, dilation=2), IMAGES),
     "BatchNorm": (lambda: BatchNorm(4), IMAGES),
     "BatchNorm-channels-first": (lambda: BatchNorm(4, axis=1), (3, 4, 6, 6)),
     "ReLU": (ReLU, IMAGES),

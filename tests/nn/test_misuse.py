@@ -50,6 +50,17 @@ MISUSES = {
         "must share one dtype: `x` has int64, `w` has float32",
     ),
     "normalised channels": (lambda: BatchNorm(2.0), TypeError, "`channels` must be a whole number"),
+    "normalised slowly": (
+        lambda: BatchNorm(2, momentum=1.5),
+        ValueError,
+        "`momentum` must be at most 1, got 1.5",
+    ),
+    "a negative variance": (
+        lambda: BatchNorm(2, epsilon=-1.0),
+        ValueError,
+        "`epsilon` must be at least 0, got -1.0",
+    ),
+    "epsilon": (lambda: Adam(0.1, epsilon="small"), TypeError, "`epsilon` must be a number"),
     "rate": (lambda: Dropout(1), ValueError, "`rate` must be at least 0 and less than 1, got 1"),
     "a word for a rate": (
         lambda: Dropout("half"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anyconv.nn import SGD, Adam, Dense, warmup_cosine
+from anyconv.nn import SGD, Adam, Dense, Sequential, warmup_cosine
 
 STEPS = 7
 
@@ -110,6 +110,16 @@ def test_misuse_is_told(call, text):
     with pytest.raises(ValueError) as caught:
         call()
     assert text in str(caught.value)
+
+
+def test_a_step_that_is_refused_changes_nothing():
+    first, second = Dense(2, 2, rng=0), Dense(2, 2, rng=1)
+    first.gradients = {key: np.ones_like(value) for key, value in first.parameters.items()}
+    before, adam = dict(first.parameters), Adam(0.1)
+    with pytest.raises(RuntimeError, match="has no gradient"):
+        adam.step(Sequential(first, second))
+    assert adam.steps == 0 and adam.moments == {}
+    assert all(first.parameters[key] is value for key, value in before.items())
 
 
 def test_step_needs_gradients():
