@@ -163,9 +163,11 @@ def _norm_gradient(call: PoolCall, dy: Array, x: Array, *, p: float, xp: Namespa
             return shares * x
         size = xp.abs(x)
         slope = xp.where(size == 0, xp.ones_like(x), size) ** (p - 1)
-        return shares * slope * xp.sign(x)
+        one = xp.ones_like(x)
+        sign = xp.where(x > 0, one, xp.where(x < 0, -one, x))  # CuPy's own asks the GPU for NaN
+        return shares * slope * sign
 
-    return unpooled(gradient, call, dy, x, takes_out=False, xp=xp)
+    return unpooled(gradient, call, dy, x, takes_out=False, passes=8, xp=xp)
 
 
 def _power(x: Array, p: float, *, xp: Namespace) -> Array:

@@ -17,6 +17,7 @@ from anyconv._arguments._common import (
 )
 from anyconv._arguments._pool import PoolCall, pool_call, spatial_rank, window_options
 from anyconv._checks import check_shape, checked_shape, choice, numbers, per_axis
+from anyconv._cupy_kernels import is_copied_first
 from anyconv._execution._lazy_batch import over_batch
 from anyconv._execution._turns import added_by_images, by_images
 from anyconv._geometry import Pairs, WindowGeometry
@@ -384,5 +385,7 @@ def _fold(call: PoolCall, windows: Array, *, xp: Namespace) -> Array:
     cells = prod(geometry.windows.input) * call.channels if is_view else 0
     if any(start > 0 or stop < size for (start, stop), size in axes):
         cells += prod(shape)
+    if is_copied_first(u, xp=xp):
+        cells += prod(u.shape[1:])
     x = added_by_images(add, u, shape, cells=cells, is_view=is_view, xp=xp)
     return from_canonical(x, call.batch, call.layout, xp=xp)

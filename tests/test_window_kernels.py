@@ -18,6 +18,7 @@ import pytest
 import anyconv
 import anyconv._cupy_kernels._launches as launches
 import anyconv._cupy_kernels._window_kernels as window_kernels
+import anyconv._namespace._door as door
 import anyconv._pooling._axis_loops as axis_loops
 import anyconv._traits as traits
 from anyconv import (
@@ -35,6 +36,7 @@ from anyconv import (
     max_pool_backward,
     max_pool_forward,
     plan_conv,
+    unfold,
 )
 from anyconv._geometry._pooling_axes import adaptive
 
@@ -339,13 +341,23 @@ def test_channels_first_and_arrays_with_gaps(same):
 def test_places_of_64_bits(same, monkeypatch):
     """As in arrays of more than a thousand million elements."""
     monkeypatch.setattr(launches, "MANY", 100)
-    monkeypatch.setattr(window_kernels, "MANY", 100)
     rng = np.random.default_rng(6)
     x, w = whole(rng, (2, 9, 7, 8)), whole(rng, (3, 3, 8, 5))
     dy = whole(rng, max_pool_forward(x, 3).shape)
     assert same(conv_forward, x, w, padding=1, algorithm="gemm") == {"unfold"}
     assert same(max_pool_backward, dy, x, 3) == {"winners", "winners_gradient"}
     assert same(max_pool_forward, x, 3, return_indices=True) == {"maxima", "winners"}
+    few = whole(rng, (1, 4, 4, 5))  # with more windows than cells
+    options = {"stride": 1, "padding": 2}
+    assert max_pool_forward(few, 4, **options).size > 100 > few.size
+    assert same(max_pool_forward, few, 4, return_indices=True, **options)
+    dy = whole(rng, max_pool_forward(few, 4, **options).shape)
+    assert same(max_pool_backward, dy, few, 4, **options) == {"winners", "winners_gradient"}
+
+
+def test_strides_of_64_bits(same):
+    one, w = np.ones((1, 1, 1, 1), "float32"), np.ones((2, 2, 1, 1), "float32")
+    assert same(conv_backward_input, one, w, (1, 4, 4, 1), stride=2**32, algorithm="gemm")
 
 
 def test_chunks_within_the_workspace(same):
@@ -368,15 +380,19 @@ def test_large_windows_are_reduced_axis_by_axis(monkeypatch):
 
 
 def test_arrays_on_another_device_are_refused(monkeypatch):
-    y, x = np.empty(1), np.ones(1)
-
-    def elsewhere(array):
-        return SimpleNamespace(ptr=0, device_id=int(array is x))
-
-    monkeypatch.setattr(launches, "memory_of", elsewhere)
-    with pytest.raises(ValueError, match=r"current device, 0, and an array is on 1: call this"):
-        launches.launch("unfold", (), 1, y, x, xp=np)
-    assert x[0] == 1
+    """CuPy's kernels run on the current device, and would read the other's memory or none."""
+    x, w = np.ones((1, 5, 5, 1)), np.ones((1, 1, 1, 2))
+    monkeypatch.setattr(door, "is_cupy", lambda xp: True)
+    monkeypatch.setattr(door, "memory_of", lambda array: SimpleNamespace(device_id=1))
+    monkeypatch.setattr(door, "_current_device", lambda: lambda: 0)
+    for call in (
+        lambda: conv_forward(x, w),
+        lambda: conv_backward_bias(x),
+        lambda: max_pool_forward(x, 2),
+        lambda: unfold(x, 2),
+    ):
+        with pytest.raises(ValueError, match=r"must be on CuPy's current device, 0, got device 1"):
+            call()
 
 
 def test_the_plan_for_a_gpu():

@@ -139,6 +139,10 @@ class Algorithm(ABC):
         columns = self.product_columns(problem.in_channels)
         return inner_pieces_of(columns, rows, problem.out_channels)
 
+    def shares(self, rows: int, out_channels: int) -> int:
+        """The elements that the weight's gradient is added up in before it is one sum."""
+        return 0
+
     def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
         """The rows of the weight gradient that are added one after the other, of so many."""
         return self.piece(rows, problem, traits) or rows

@@ -25,6 +25,7 @@ from anyconv._cupy_kernels import (
     products_data_in_kernel,
     products_in_kernel,
     products_weight_in_kernel,
+    shares_of_sums,
     to_points_in_kernel,
     unfold_in_kernel,
 )
@@ -179,6 +180,11 @@ class KernelTaps(InKernels, DepthwiseTaps):
     def weight_elements(self, in_channels: int, out_channels: int) -> int:
         """As many as the weights."""
         return self.windows.taps * out_channels
+
+    def shares(self, rows: int, out_channels: int) -> int:
+        """Sums of some windows each."""
+        sums = self.windows.taps * out_channels
+        return shares_of_sums(rows, sums) * sums
 
     def cost(self, images: int, in_channels: int, out_channels: int, rows: int) -> Cost:
         """Each output written, and the cells under its taps read."""

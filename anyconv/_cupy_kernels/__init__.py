@@ -4,7 +4,12 @@ Their text is CUDA's C++ (`walk.cu` before `windows.cu` or `points.cu`), compile
 kind of elements when the first is launched (`_launches`), and kept on disk.
 """
 
-from anyconv._cupy_kernels._launches import Counts, TileMatrices, has_window_kernels
+from anyconv._cupy_kernels._launches import (
+    Counts,
+    TileMatrices,
+    has_window_kernels,
+    is_copied_first,
+)
 from anyconv._cupy_kernels._point_kernels import from_points_in_kernel, to_points_in_kernel
 from anyconv._cupy_kernels._window_kernels import (
     averages_adjoint_in_kernel,
@@ -14,6 +19,7 @@ from anyconv._cupy_kernels._window_kernels import (
     products_data_in_kernel,
     products_in_kernel,
     products_weight_in_kernel,
+    shares_of_sums,
     sums_adjoint_in_kernel,
     sums_in_kernel,
     ties_gradient_in_kernel,
@@ -31,10 +37,12 @@ __all__ = [
     "fold_in_kernel",
     "from_points_in_kernel",
     "has_window_kernels",
+    "is_copied_first",
     "maxima_in_kernel",
     "products_data_in_kernel",
     "products_in_kernel",
     "products_weight_in_kernel",
+    "shares_of_sums",
     "sums_adjoint_in_kernel",
     "sums_in_kernel",
     "ties_gradient_in_kernel",

@@ -112,25 +112,32 @@ def launch(
     if not result.size:
         return result
     arrays = [result, *(a if a.flags.c_contiguous else in_order(a, xp=xp) for a in given)]
-    here, places, most = memory_of(result).device_id, 0, 0
+    places, most = 0, 0
     for array in arrays:
-        memory = memory_of(array)
-        if memory.device_id != here:
-            raise _on_another_device(here, memory.device_id)
-        places |= memory.ptr
+        places |= memory_of(array).ptr
         most = max(most, array.size)
     is_aligned, kind = not places % AT_ONCE, given[0].dtype.char
-    sizes, is_wide = (images, *result.shape), most >= MANY
-    run = _prepared(name, axes, sizes, groups, kind, is_aligned, is_wide, matrices, counts)
+    sizes, wide = (images, *result.shape), is_wide(axes, most)
+    run = _prepared(name, axes, sizes, groups, kind, is_aligned, wide, matrices, counts)
     run.kernel(run.grid, run.block, (*arrays, *run.arguments))
     return result
 
 
-def _on_another_device(here: int, other: int) -> ValueError:
-    """Kernels run where the result has just been made: on the current device."""
-    return ValueError(
-        f"CuPy computes on the current device, {here}, and an array is on {other}: "
-        "call this within `with x.device:`"
+def is_copied_first(x: Array, *, xp: Namespace) -> bool:
+    """Whether an array is copied before a launch, because its elements have gaps between them."""
+    return is_cupy(xp) and not x.flags.c_contiguous
+
+
+def is_wide(axes: Axes, elements: int) -> bool:
+    """Whether places need more than 32 bits: those in so many elements, or beside an input."""
+    return elements >= MANY or _farthest(axes) >= MANY
+
+
+@lru_cache(maxsize=1024)
+def _farthest(axes: Axes) -> int:
+    """No tap of a window is farther from the first cell along an axis."""
+    return max(
+        abs(axis.start) + axis.outputs * axis.stride + axis.taps * axis.dilation for axis in axes
     )
 
 
@@ -151,7 +158,7 @@ def _prepared(
     groups: int,
     kind: str,
     is_aligned: bool,
-    is_wide: bool,
+    wide: bool,
     matrices: TileMatrices | None,
     counts: Counts | None,
 ) -> _Run:
@@ -168,8 +175,8 @@ def _prepared(
     packs, threads = groups * together // pack, prod(shape) * parts // pack
     work = _Work(packs, threads, images * windows_of(axes), tuple(shape), groups)
     grid, block, numbers = _DIVISIONS.get(name, _by_packs)(work)
-    integer = numpy.int64 if is_wide else numpy.int32
-    kernel = _module(kind, pack, is_wide, matrices).get_function(name)
+    integer = numpy.int64 if wide else numpy.int32
+    kernel = _module(kind, pack, wide, matrices).get_function(name)
     tables = [_walk(axes)] if counts is None else [_walk(axes), _counts(counts)]
     return _Run(kernel, grid, block, (*tables, *map(integer, numbers)))
 
@@ -254,14 +261,14 @@ def _counts(counts: Counts) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _module(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None) -> Any:
+def _module(kind: str, pack: int, wide: bool, matrices: TileMatrices | None) -> Any:
     """All kernels for such elements, compiled when the first is launched, and kept on disk."""
     import cupy
 
-    return cupy.RawModule(code=source(kind, pack, is_wide, matrices), options=("-std=c++17",))
+    return cupy.RawModule(code=source(kind, pack, wide, matrices), options=("-std=c++17",))
 
 
-def source(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None = None) -> str:
+def source(kind: str, pack: int, wide: bool, matrices: TileMatrices | None = None) -> str:
     """The text of kernels: for a dtype's letter, the channels of a thread, wide places, matrices.
 
     Those of points where there are matrices, else those of windows.
@@ -271,7 +278,7 @@ def source(kind: str, pack: int, is_wide: bool, matrices: TileMatrices | None = 
         "#include <cuda_fp16.h>" if element == "__half" else "",
         f"typedef {element} T;",
         f"typedef {total} Sum;",
-        f"typedef {'long long' if is_wide else 'int'} Int;",
+        f"typedef {'long long' if wide else 'int'} Int;",
         f"#define PACK {pack}",
     ]
     if matrices is not None:

@@ -8,13 +8,14 @@ gaps; what is summed in half precision is summed in single.
 from math import prod
 
 from anyconv._cupy_kernels._launches import (
-    MANY,
     Axes,
     Counts,
     cells_of,
+    is_wide,
     launch,
     outputs_of,
     taps_of,
+    windows_of,
 )
 from anyconv._geometry import AxisLoop
 from anyconv._namespace._kinds import accumulator
@@ -59,7 +60,7 @@ def products_data_in_kernel(dy: Array, w: Array, axes: Axes, *, xp: Namespace) -
 def products_weight_in_kernel(x: Array, dy: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The adjoint in w, `(taps, c)`, of the dtype of sums."""
     taps, c = taps_of(axes), dy.shape[-1]
-    shape = (_shares(prod(dy.shape[:-1]), taps * c), taps, c)
+    shape = (shares_of_sums(prod(dy.shape[:-1]), taps * c), taps, c)
     dw = new_array(shape, accumulator(xp, dy.dtype), xp=xp)
     return xp.sum(launch("products_weight", axes, dy.shape[0], dw, x, dy, xp=xp), axis=0)
 
@@ -67,12 +68,12 @@ def products_weight_in_kernel(x: Array, dy: Array, axes: Axes, *, xp: Namespace)
 def totals_in_kernel(x: Array, *, xp: Namespace) -> Array:
     """The sum of all rows `(rows, c)`, of the dtype of sums."""
     rows, c = x.shape
-    total = new_array((_shares(rows, c), c), accumulator(xp, x.dtype), xp=xp)
+    total = new_array((shares_of_sums(rows, c), c), accumulator(xp, x.dtype), xp=xp)
     axes = (AxisLoop(1, 1, 1, 1, 0, 1),)  # each row is an image of one window
     return xp.sum(launch("totals", axes, rows, total, x, xp=xp), axis=0)
 
 
-def _shares(windows: int, sums: int) -> int:
+def shares_of_sums(windows: int, sums: int) -> int:
     """In how many shares so many windows are added up for each of some sums."""
     wanted = max(THREADS_WANTED // sums, -(-windows // MOST_ADDED))
     return min(wanted, -(-windows // FEWEST_ADDED))
@@ -107,7 +108,8 @@ def maxima_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:
 
 def winners_in_kernel(x: Array, axes: Axes, *, xp: Namespace) -> Array:
     """The number in its plane of the first maximum of each window, in 32 bits if these do."""
-    places = _of_outputs(x, axes, dtype=xp.int64 if x.size >= MANY else xp.int32, xp=xp)
+    wide = is_wide(axes, max(x.size, x.shape[0] * windows_of(axes) * x.shape[-1]))
+    places = _of_outputs(x, axes, dtype=xp.int64 if wide else xp.int32, xp=xp)
     return launch("winners", axes, x.shape[0], places, x, xp=xp)
 
 

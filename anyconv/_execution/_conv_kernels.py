@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from anyconv._arguments._common import known_shape
 from anyconv._arguments._conv import ConvCall
 from anyconv._checks import check_shape
-from anyconv._cupy_kernels import has_window_kernels, totals_in_kernel
+from anyconv._cupy_kernels import has_window_kernels, is_copied_first, totals_in_kernel
 from anyconv._execution._execute import run_forward, run_input_gradient, run_weight_gradient
 from anyconv._execution._lazy_batch import over_batch
 from anyconv._execution._padded import (
@@ -107,7 +107,8 @@ def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
     """The sum over all axes but one."""
     kept, dtype = channels_axis % dy.ndim, accumulator(xp, dy.dtype)
     is_last = kept == dy.ndim - 1 and not is_lazy_blocks(xp)
-    if is_last and dy.size and has_window_kernels(xp, dy.dtype):
+    has_no_gaps = is_last and not is_copied_first(dy, xp=xp)
+    if has_no_gaps and dy.size and has_window_kernels(xp, dy.dtype):
         total = totals_in_kernel(xp.reshape(dy, (-1, dy.shape[-1])), xp=xp)
         return as_dtype(total, dy.dtype, xp=xp)
     if not is_last or dtype != dy.dtype:

@@ -88,10 +88,12 @@ def unpooled(
     takes_out: bool = True,
     takes_halves: bool = False,
     adds: bool = False,
+    passes: int = 4,
     xp: Namespace,
 ) -> Array:
     """A kernel from outputs, and perhaps inputs, to the gradient of the inputs, likewise.
 
+    It holds as many arrays of an image's size as it makes `passes` over them.
     Windows of two blocks may overlap only where the kernel `adds` to what it finds in `out`. One
     worker then takes all of an image, in order: what is summed in a cell is so without blocks too.
     """
@@ -100,7 +102,7 @@ def unpooled(
     shape = (n, *call.spatial, dy.shape[-1])
     wide = dy.dtype if takes_halves else accumulator(xp, dy.dtype)
     writes = takes_out and has_out(xp) and wide == dy.dtype
-    each = 4 * prod(shape[1:]) * item_bytes(xp, wide)
+    each = passes * prod(shape[1:]) * item_bytes(xp, wide)
     pace = _pace(n, each, first.outputs, xp=xp)
     if not (first.disjoint or (adds and writes)):
         pace = pace._replace(rows=first.outputs)

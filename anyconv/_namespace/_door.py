@@ -1,11 +1,13 @@
 """Which namespace arrays belong to, found equal in kind, dtype and device; and by name."""
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import array_api_compat
 
-from anyconv._namespace._kinds import device, is_numpy, library_name, library_of
+from anyconv._namespace._kinds import device, is_cupy, is_numpy, library_name, library_of
+from anyconv._namespace._places import memory_of
 from anyconv._typing import Array, DType, Namespace
 
 
@@ -35,6 +37,8 @@ def array_namespace(**arrays: Array) -> Namespace:
     kind, *others = map(type, arrays.values())
     known: Namespace | None = _namespace_of_kind(kind)
     if known is not None and all(other is kind for other in others):
+        if is_cupy(known):
+            _check_current_device(arrays)
         return known
     for name, array in arrays.items():
         if _is_masked(array):
@@ -52,6 +56,25 @@ def array_namespace(**arrays: Array) -> Namespace:
         names = {name: xp.__name__.removeprefix("array_api_compat.") for name, xp in found.items()}
         raise TypeError(_unlike("namespace", names))
     return next(iter(found.values()))
+
+
+def _check_current_device(arrays: dict[str, Array]) -> None:
+    """CuPy computes on the current device, whichever its arrays are on."""
+    here = _current_device()()
+    for name, array in arrays.items():
+        where = memory_of(array).device_id
+        if where != here:
+            raise ValueError(
+                f"`{name}` must be on CuPy's current device, {here}, got device {where}; call this "
+                f"within `with {name}.device:`"
+            )
+
+
+@cache
+def _current_device() -> Callable[[], int]:
+    import cupy
+
+    return cupy.cuda.runtime.getDevice  # type: ignore[no-any-return]
 
 
 def _is_masked(array: Array) -> bool:

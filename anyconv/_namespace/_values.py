@@ -115,4 +115,14 @@ def constant(
 def _kept_constant(
     table: Callable[..., Any], sizes: tuple[Any, ...], dtype: DType, where: Device, xp: Namespace
 ) -> Array:
-    return xp.asarray(table(*sizes), dtype=dtype, device=where)
+    y = xp.asarray(table(*sizes), dtype=dtype, device=where)
+    if is_cupy(xp):
+        _wait()  # until it is copied: other streams may read it next
+    return y
+
+
+def _wait() -> None:
+    """Wait for what CuPy's current stream has still to do."""
+    import cupy
+
+    cupy.cuda.get_current_stream().synchronize()

@@ -213,6 +213,9 @@ def _workspace(
     if operation == "weight":  # each worker has a sum and a term to be added
         shared += 2 * weights * workers
         block += outputs * (1 + traits.is_complex)
+        if traits.is_complex:  # the data is conjugated, where the outputs are more
+            block += template.workspace(images, problem.in_channels, problem.out_channels)
+        block += template.shares(images * prod(template.windows.output), problem.out_channels)
         if template.piece(images * prod(template.windows.output), problem, traits):
             block += SUMS_AT_ONCE + weights
     if operation == "input" and traits.product_bytes != traits.element_bytes:

@@ -28,7 +28,9 @@ def from_numpy(
 ) -> Array:
     """Return a copy of a NumPy array as an array of namespace `xp`, cast to `dtype` if given."""
     host = np.array(array, dtype=dtype or array.dtype)
-    return xp.asarray(host, device=device)
+    if device is None:  # the library's own namespace need not know the word
+        return xp.asarray(host)
+    return array_api_compat.array_namespace(xp.asarray(host[:0])).asarray(host, device=device)
 
 
 def like(array: np.ndarray[Any, Any], model: Array) -> Array:
