@@ -108,7 +108,7 @@ def test_a_loop_without_memory_says_so(workers):
 
 
 def test_calls_that_overlap_share_no_thread():
-    """One has the crew, others have threads of their own; all results are right."""
+    """One has the job threads, others have threads of their own; all results are right."""
     rng = np.random.default_rng(0)
     x = rng.integers(-3, 4, (6, 20, 20, 32)).astype(np.float32)
     w = rng.integers(-3, 4, (3, 3, 32, 32)).astype(np.float32)
@@ -159,3 +159,86 @@ def test_a_process_that_was_forked_has_threads_of_its_own():
         + "assert os.waitpid(child, 0)[1] == 0\n"
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+INTERRUPTED = """
+import os, signal, threading
+import numpy as np
+import anyconv
+
+x, w = np.ones((32, 64, 64, 32), np.float32), np.ones((3, 3, 32, 32), np.float32)
+with anyconv.options(workers=2, compiled=True):
+    wanted = anyconv.conv_forward(x, w)
+    for wait in np.linspace(0.01, 0.05, 12):
+        timer = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        try:
+            while True:
+                anyconv.conv_forward(x, w)
+        except KeyboardInterrupt:
+            timer.join()
+        np.testing.assert_array_equal(anyconv.conv_forward(x, w), wanted)
+"""
+
+
+@needs_mailboxes
+def test_a_call_after_an_interrupt_is_right():
+    done = run(INTERRUPTED)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_mailboxes
+def test_what_was_given_is_waited_for_once():
+    """Whoever asks how often: an interrupt may come between the wait and what is made of it."""
+    y, b = np.zeros((2, 3)), np.ones(3)
+    carry_out(lambda i: [add_to_channels_job(y, b)], range(2), 2)
+    with _threads.lock:
+        (thread,) = _threads.take(1)
+        thread.mailbox.give([add_to_channels_job(y, b)])
+        thread.mailbox._held = None  # as if an interrupt had come before it was written down
+        assert thread.mailbox.wait() == thread.mailbox.wait() == 0
+        thread.mailbox.give([add_to_channels_job(y, b)])
+        assert thread.mailbox.wait() == 0
+    assert (y == 4).all()
+
+
+@needs_mailboxes
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_fails_is_heard_of_and_replaced(monkeypatch):
+    """Its call fails rather than wait for ever, and the next one has another thread."""
+    from anyconv._compiled import _job_loops
+
+    y, b = np.zeros((2, 3)), np.ones(3)
+    monkeypatch.setattr(threads_mod, "_threads", threads_mod._JobThreads())
+
+    def call():
+        carry_out(lambda i: [add_to_channels_job(y[i : i + 1], b)], range(2), 2)
+
+    def fail(*_):
+        raise OSError("damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_job_loops, "serve", fail)
+        with pytest.raises(RuntimeError, match="a thread of anyconv has ended"):
+            call()
+    y[...] = 0
+    call()
+    assert (y == 1).all()
+
+
+@pytest.mark.parametrize("compiled", [False, "auto"])
+def test_threads_that_outlive_the_main_one_still_compute(compiled):
+    """No thread begins any more then; each does the work of all by itself."""
+    done = run(
+        "import threading, time, numpy as np, anyconv\n"
+        "x, w = np.ones((8, 96, 96, 32), np.float32), np.ones((3, 3, 32, 32), np.float32)\n"
+        "def call():\n"
+        f"    with anyconv.options(workers=2, compiled={compiled!r}):\n"
+        "        for _ in range(4):\n"
+        "            assert (anyconv.conv_forward(x, w, algorithm='gemm') == 288).all()\n"
+        "            time.sleep(0.05)\n"
+        "    print('done')\n"
+        "for _ in range(2): threading.Thread(target=call).start()\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["done"] * 2

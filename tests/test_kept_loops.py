@@ -130,3 +130,23 @@ def test_loops_are_compiled_without_a_folder_to_keep_them_in(monkeypatch):
     add = _kept_loops.loop(lambda x: x + 1)
     assert add(1) == 2
     assert type(add._cache).__name__ == "NullCache"
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_file_is_as_none(tmp_path, left):
+    from anyconv._compiled._kept_loops import FileEach
+
+    kept = FileEach(str(tmp_path), "loop", "stamp")
+    kept.save("float32", list(range(1000)))
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:left])
+    assert kept.load("float32") is None
+
+
+def test_what_cannot_be_kept_is_no_error(tmp_path):
+    """As on a disk that is full."""
+    from anyconv._compiled._kept_loops import FileEach
+
+    kept = FileEach(str(tmp_path / "no such folder"), "loop", "stamp")
+    kept.save("float32", [1])
+    assert kept.load("float32") is None

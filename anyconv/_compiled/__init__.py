@@ -19,7 +19,7 @@ from anyconv._compiled._depthwise_jobs import (
     slide_products_weight_job,
     slides,
 )
-from anyconv._compiled._jobs import NO_MEMORY, Job, Mailbox, has_mailboxes, run_jobs
+from anyconv._compiled._jobs import ENDED, NO_MEMORY, Job, Mailbox, has_mailboxes, run_jobs
 from anyconv._compiled._numba import why_no_compiled_loops
 from anyconv._compiled._pool_jobs import (
     gathered_gradient_job,
@@ -66,6 +66,7 @@ __all__ = [
     "LONGEST_IN_LOOPS",
     "MOST_PANEL",
     "Mailbox",
+    "ENDED",
     "NO_MEMORY",
     "PointMaps",
     "ROWS_AT_ONCE",

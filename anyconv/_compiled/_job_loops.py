@@ -22,9 +22,10 @@ from numba.np.arrayobj import populate_array
 from anyconv._compiled._kept_loops import loop as kept_loop
 from anyconv._typing import Array
 
-# Where a mailbox keeps the address of its calls, how many there are, what came of them, and whether
-# its thread is to end; then, each in a line of the cache of its own, its semaphores.
-CALLS, COUNT, STATUS, ENDS, GO, DONE, MAILBOX = 0, 1, 2, 3, 8, 16, 24
+# Where a mailbox keeps the address of its calls, how many there are, what came of them, whether its
+# thread is to end, and whether some were given that nobody has waited for; then, each in a line of
+# the cache of its own, its semaphores.
+CALLS, COUNT, STATUS, ENDS, GIVEN, GO, DONE, MAILBOX = 0, 1, 2, 3, 4, 8, 16, 24
 NUMBER, BYTES = ir.IntType(64), 8
 
 _sem_post = types.ExternalFunction("sem_post", types.int32(types.intp))
@@ -167,8 +168,20 @@ def serve(mailbox: Array, place: int, looks: int) -> None:
 
 
 @_loop
+def give(mailbox: Array, place: int, calls: int, count: int) -> None:
+    """Put so many calls in a mailbox whose thread has nothing else to do.
+
+    (What Python does in several steps an interrupt may leave half done.)
+    """
+    mailbox[CALLS], mailbox[GIVEN], mailbox[COUNT] = calls, 1, count
+    _sem_post(place + GO * BYTES)
+
+
+@_loop
 def finish(mailbox: Array, place: int, looks: int) -> int:
-    """Wait until what was put in a mailbox has been run; how many calls failed."""
-    _take(place + DONE * BYTES, looks)
+    """Wait until what was given has been run, if nobody has yet; how many calls failed."""
+    if mailbox[GIVEN]:
+        _take(place + DONE * BYTES, looks)
+        mailbox[GIVEN] = 0
     failed: int = mailbox[STATUS]
     return failed

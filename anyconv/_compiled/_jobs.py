@@ -29,6 +29,10 @@ class Job(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+# What is heard of jobs whose thread has ended before them.
+ENDED = -1
+
+
 def run_jobs(jobs: Sequence[Job]) -> None:
     """Carry out some jobs, one after the other, in this thread."""
     calls = _calls(jobs)
@@ -60,7 +64,18 @@ class Mailbox:
 
     def serve(self) -> None:
         """Carry out what is given, until the mailbox is closed."""
-        loops("job").serve(self._numbers, self._place, LOOKS)
+        job = loops("job")
+        try:
+            job.serve(self._numbers, self._place, LOOKS)
+        finally:  # should it fail, who waits hears of it
+            if not self._numbers[job.ENDS]:
+                self._numbers[job.STATUS] = ENDED
+                _library().sem_post(ctypes.c_void_p(self._place + job.DONE * job.BYTES))
+
+    @property
+    def is_served(self) -> bool:
+        """Whether no thread has failed to serve."""
+        return bool(self._numbers[loops("job").STATUS] != ENDED)
 
     def wake(self) -> None:
         """Wake the thread that waits, for a job that is about to come."""
@@ -68,19 +83,16 @@ class Mailbox:
 
     def give(self, jobs: Sequence[Job]) -> None:
         """Have some jobs carried out in order, after those that nobody has waited for."""
-        if self._held is not None:
-            self.wait()
-        job, calls = loops("job"), _calls(jobs)
+        self.wait()
+        calls = _calls(jobs)
         self._held = jobs, calls  # until they are done
-        self._numbers[job.CALLS] = calls.buffer_info()[0]
-        self._numbers[job.COUNT] = len(jobs)
-        self.wake()
+        loops("job").give(self._numbers, self._place, calls.buffer_info()[0], len(jobs))
 
-    def wait(self) -> bool:
-        """Wait until they are done; whether they were, or found no memory."""
+    def wait(self) -> int:
+        """Wait until they are done; how many found no memory, or `ENDED` with the thread."""
         failed: int = loops("job").finish(self._numbers, self._place, LOOKS)
         self._held = None
-        return not failed
+        return failed
 
     def close(self) -> None:
         """Let the thread that serves end."""

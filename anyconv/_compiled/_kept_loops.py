@@ -76,14 +76,15 @@ class FileEach(IndexDataCacheFile):  # type: ignore[misc]
     """A file for each overload, without an index; written under another name first."""
 
     def save(self, key: Any, data: Any) -> None:
-        """Keep one."""
-        self._save_data(self._name_of(key), (self._source_stamp, repr(key), data))
+        """Keep one, if there is room."""
+        with suppress(OSError):
+            self._save_data(self._name_of(key), (self._source_stamp, repr(key), data))
 
     def load(self, key: Any) -> Any:
-        """What was kept, or None where that is nothing, or was made of other sources."""
+        """What was kept; None where that is nothing, is damaged, or was made of other sources."""
         try:
             stamp, name, data = self._load_data(self._name_of(key))
-        except OSError:
+        except Exception:  # what a damaged file raises may be anything
             return None
         return data if (stamp, name) == (self._source_stamp, repr(key)) else None
 

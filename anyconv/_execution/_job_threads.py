@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from anyconv._compiled import NO_MEMORY, Job, Mailbox, has_mailboxes, run_jobs
+from anyconv._compiled import ENDED, NO_MEMORY, Job, Mailbox, has_mailboxes, run_jobs
 from anyconv._execution._workers import Item, cores_apart, raise_mmap_threshold, share, shares
 
 
@@ -23,6 +23,11 @@ class _JobThread:
         self.thread = threading.Thread(target=self.mailbox.serve, name=name, daemon=True)
         self.thread.start()
         self.cores: set[int] | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still serves."""
+        return self.thread.is_alive() and self.mailbox.is_served
 
     def move(self, cores: set[int] | None) -> None:
         """Put the thread on some cores, where it stays: being moved costs as much as a wake."""
@@ -47,6 +52,8 @@ class _JobThreads:
 
     def take(self, count: int) -> list[_JobThread]:
         """So many of the threads, each on a core of its own; the caller holds the lock."""
+        if not all(thread.is_alive for thread in self.threads):
+            self.threads = [thread for thread in self.threads if thread.is_alive]
         while len(self.threads) < count:
             self.threads.append(_JobThread(len(self.threads)))
         some = self.threads[:count]
@@ -97,8 +104,15 @@ def carry_out(
     else:
         try:
             threads = _threads.take(len(others))
-            for turn in range(max(map(len, (*others, last)))):
-                _take_turn(jobs_of, threads, [some[turn : turn + 1] for some in (*others, last)])
+        except RuntimeError:  # the interpreter ends, and lets no thread begin
+            threads = []
+        try:
+            if not threads:
+                work(items)
+            else:
+                for turn in range(max(map(len, (*others, last)))):
+                    turns = [some[turn : turn + 1] for some in (*others, last)]
+                    _take_turn(jobs_of, threads, turns)
         finally:
             _threads.lock.release()
 
@@ -119,5 +133,7 @@ def _take_turn(
             run_jobs(list(jobs_of(item)))
     finally:
         done = [thread.mailbox.wait() for thread in given]
-    if not all(done):
+    if ENDED in done:
+        raise RuntimeError("a thread of anyconv has ended before its work; what it raised is above")
+    if any(done):
         raise MemoryError(NO_MEMORY)

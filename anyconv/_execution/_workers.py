@@ -62,7 +62,12 @@ def share(
     ]
     with single_threaded_products():
         # The calling thread takes the last share itself.
-        futures = [_pool(len(others)).submit(task.run) for task in tasks]
+        futures = []
+        for task in tasks:
+            try:
+                futures.append(_pool(len(others)).submit(task.run))
+            except RuntimeError:  # the interpreter ends, and lets no thread begin
+                task.run()
         try:
             result = work(last)
         finally:

@@ -37,17 +37,19 @@ class _SingleThreadedProducts:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        with self._lock:
-            self._calls += 1
-            if self._calls == 1:
-                self._limiter = _controller().limit(limits=1, user_api="blas")
+        is_counted = False
         try:
+            with self._lock:
+                is_counted, self._calls = True, self._calls + 1
+                if self._calls == 1:
+                    self._limiter = _controller().limit(limits=1, user_api="blas")
             yield
         finally:
-            with self._lock:
-                self._calls -= 1
-                if self._calls == 0:
-                    self._limiter.restore_original_limits()
+            if is_counted:
+                with self._lock:
+                    self._calls -= 1
+                    if self._calls == 0:
+                        self._limiter.restore_original_limits()
 
 
 single_threaded_products = _SingleThreadedProducts()
