@@ -63,9 +63,10 @@ def options(
     ----------
     workspace_bytes : int, optional
         The memory that a call may take beyond its inputs and its result, 256 MiB unless set. A call
-        that needs more works in chunks; a convolution that cannot is refused, pooling takes one row
-        of windows at a time at least. On Dask the limit holds for each block of the batch. JAX
-        plans its own memory; there the limit only steers the choice of the algorithm.
+        that needs more works in chunks; a convolution that cannot is refused. Pooling takes one
+        image at a time at least, of NumPy arrays one row of windows. On Dask the limit holds for
+        each block of the batch. JAX plans its own memory; there the limit only steers the choice of
+        the algorithm.
     workers : int, optional
         The threads that share one call on NumPy arrays, each with a matrix product of one thread;
         the cores that the process may use unless set. Other libraries bring their own threads.

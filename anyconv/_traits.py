@@ -33,6 +33,7 @@ class Traits(NamedTuple):
     adds_products: bool  # in one pass, whatever the products' number
     sums_half_in_single: bool  # where the arrays' own dtype is half precision
     has_kernels: bool  # that go through windows in one launch
+    has_transforms: bool  # of Fourier's, which the standard leaves open
     compiles: bool = False  # loops, for this call
 
 
@@ -61,4 +62,5 @@ def _traits(xp: Namespace, dtype: DType, on_gpu: bool) -> Traits:
         adds_products=has_sums_of_products(xp, dtype),
         sums_half_in_single=multiplies_half_in_float32(xp) and accumulator(xp, dtype) != dtype,
         has_kernels=has_window_kernels(xp, dtype),
+        has_transforms=hasattr(xp, "fft"),
     )

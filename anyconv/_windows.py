@@ -44,9 +44,12 @@ def unfold(x: Array, windows: Windows, *, xp: Namespace) -> Array:
         ]
         shape = (n, *windows.output, *windows.kernel, c)
         return strided_view(x, shape, axes, xp=xp)
-    taps = [x[(slice(None), *tap, ...)] for tap in windows.tap_slices]  # each (n, *output, c)
-    stacked = xp.stack(taps, axis=-2)  # (n, *output, taps, c)
-    return xp.reshape(stacked, (n, *windows.output, *windows.kernel, c))
+    shape = (n, *windows.output, *windows.kernel, c)
+    if prod(windows.output) < windows.taps:
+        each = [x[(slice(None), *window, ...)] for window in windows.window_slices]
+        return xp.reshape(xp.stack(each, axis=1), shape)  # of (n, *kernel, c)
+    taps = [x[(slice(None), *tap, ...)] for tap in windows.tap_slices]
+    return xp.reshape(xp.stack(taps, axis=-2), shape)  # of (n, *output, c)
 
 
 def fold(u: Array, windows: Windows, *, xp: Namespace) -> Array:

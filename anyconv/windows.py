@@ -290,9 +290,10 @@ def _pad_call(
 ) -> tuple[PoolCall, Pairs]:
     choice("mode", mode, PADDING_MODES)
     choice("layout", layout, LAYOUTS)
+    if isinstance(padding, str):
+        raise ValueError(f"`padding` must be numbers where there is no kernel, got {padding!r}")
     spec = padding_spec(padding)
-    if isinstance(spec, str):
-        raise ValueError(f"`padding` must be numbers where there is no kernel, got {spec!r}")
+    assert not isinstance(spec, str)
     rank = spatial_rank("padding", spec, sizes, name)
     pairs = explicit_pairs(spec, rank)
     batch, spatial, channels = split_shape(sizes, rank, layout)
@@ -317,7 +318,7 @@ class _Pad:
         dy = to_canonical(dy, call.rank, call.layout, xp=xp)
 
         def gradient(dy: Array) -> Array:
-            dy = xp.asarray(dy, copy=True)  # to be added in
+            dy = xp.astype(dy, dy.dtype, copy=True)  # to be added in
             return pad_adjoint(dy, call.spatial, self.pairs, self.mode, xp=xp)
 
         shape = (*call.spatial, call.channels)

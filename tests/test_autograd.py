@@ -164,3 +164,60 @@ def test_norms_of_windows_of_zeros_have_no_gradient(p):
     x[0, 0, 0, 0], x[0, 2, 3, 1], x[0, 3, 3, 1] = 3.0, -2.0, 1.0
     forward = partial(anyconv.lp_pool_forward, kernel_size=2, p=p)
     check(forward, lambda dy: [anyconv.lp_pool_backward(dy, x, 2, p=p)], x)
+
+
+IMAGES, WEIGHT = (2, 12, 12, 4), (3, 3, 4, 8)
+
+
+@pytest.mark.parametrize("algorithm", ["gemm", "taps", "winograd", "fft"])
+def test_training_after_inference(algorithm):
+    """What was kept for later calls in inference mode could not be differentiated by."""
+    anyconv._namespace._values._kept_constant.cache_clear()
+    x, w = draw(*IMAGES), draw(*WEIGHT)
+    with torch.inference_mode():
+        wanted = anyconv.conv_forward(x, w, algorithm=algorithm)
+    w.requires_grad_()
+    y = anyconv.conv_forward(x, w, algorithm=algorithm)
+    y.sum().backward()
+    torch.testing.assert_close(y.detach(), wanted.clone())
+    assert w.grad.shape == w.shape
+
+
+@pytest.mark.parametrize("fake_first", [True, False])
+@pytest.mark.parametrize("algorithm", ["winograd", "fft"])
+def test_fake_tensors_leave_nothing_behind(algorithm, fake_first):
+    fakes = pytest.importorskip("torch._subclasses.fake_tensor")
+    anyconv._namespace._values._kept_constant.cache_clear()
+    x, w = draw(*IMAGES), draw(*WEIGHT)
+
+    def fake():
+        with fakes.FakeTensorMode() as mode:
+            given = mode.from_tensor(x), mode.from_tensor(w)
+            return anyconv.conv_forward(*given, algorithm=algorithm).shape
+
+    shape = fake() if fake_first else None
+    y = anyconv.conv_forward(x, w, algorithm=algorithm)
+    assert type(y) is torch.Tensor
+    assert (shape or fake()) == y.shape
+
+
+@pytest.mark.parametrize("algorithm", ["gemm", "winograd"])
+def test_autocast_takes_no_digits(algorithm):
+    x, w = draw(*IMAGES).float(), draw(*WEIGHT).float()
+    wanted = anyconv.conv_forward(x, w, algorithm=algorithm)
+    dw = anyconv.conv_backward_weight(wanted, x, w.shape, algorithm=algorithm)
+    db = anyconv.conv_backward_bias(wanted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = anyconv.conv_forward(x, w, algorithm=algorithm)
+        torch.testing.assert_close(y, wanted, rtol=0, atol=0)
+        found = anyconv.conv_backward_weight(wanted, x, w.shape, algorithm=algorithm)
+        torch.testing.assert_close(found, dw, rtol=0, atol=0)
+        torch.testing.assert_close(anyconv.conv_backward_bias(wanted), db, rtol=0, atol=0)
+
+
+def test_pad_backward_of_what_is_differentiated_warns_of_nothing(recwarn):
+    dy = draw(8, 1).requires_grad_()
+    dx = anyconv.pad_backward(dy, (4, 1), (2,), mode="reflect")
+    dx.sum().backward()
+    assert (dy.grad == 1).all()
+    assert not recwarn.list

@@ -736,3 +736,24 @@ def test_requiring_an_absent_backend_fails(name, monkeypatch):
     monkeypatch.setenv("ANYCONV_REQUIRE", f"{name}s")
     with pytest.raises(ValueError, match=rf"names \['{name}s'\]"):
         backends.required_names()
+
+
+def test_without_fourier_transforms_other_algorithms_are_chosen(monkeypatch):
+    """The standard leaves `fft` open; a library may lack it."""
+    strict = pytest.importorskip("array_api_strict")
+    before = strict.get_array_api_strict_flags()["enabled_extensions"]
+    anyconv._traits._traits.cache_clear()
+    strict.set_array_api_strict_flags(enabled_extensions=())
+    try:
+        x, w = strict.ones((2, 3000, 2)), strict.ones((300, 2, 3))
+        assert float(anyconv.conv_forward(x, w)[0, 0, 0]) == 600.0
+        with pytest.raises(ValueError, match="`algorithm` 'fft' needs Fourier transforms"):
+            anyconv.conv_forward(x, w, algorithm="fft")
+    finally:
+        strict.set_array_api_strict_flags(enabled_extensions=before)
+        anyconv._traits._traits.cache_clear()
+
+
+def test_a_word_for_the_padding_of_pad():
+    with pytest.raises(ValueError, match="`padding` must be numbers where there is no kernel"):
+        anyconv.pad(np.ones((4, 4, 1)), "2")

@@ -1,7 +1,7 @@
 """The maps of convolution on eager arrays, in the caller's layout."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from anyconv._arguments._common import known_shape
 from anyconv._arguments._conv import ConvCall
@@ -21,7 +21,14 @@ from anyconv._layout import (
     weight_from_canonical,
     weight_to_canonical,
 )
-from anyconv._namespace import accumulator, as_dtype, device, is_lazy_blocks, is_numpy
+from anyconv._namespace import (
+    accumulator,
+    as_dtype,
+    device,
+    in_own_precision,
+    is_lazy_blocks,
+    is_numpy,
+)
 from anyconv._namespace._blas import single_threaded_products
 from anyconv._options import current_options
 from anyconv._plans._plan import Plan
@@ -54,9 +61,14 @@ def plan_of(call: ConvCall, operation: Operation, x: Array, *, xp: Namespace) ->
     return plan_call(call, operation, traits_of(xp, x), current_options())
 
 
-def _products_of(plan: Plan) -> AbstractContextManager[None]:
-    """Matrix products of one thread while a plan is carried out, where they would take more."""
-    return single_threaded_products() if plan.wakes_threads else nullcontext()
+def _products_of(plan: Plan, x: Array, *, xp: Namespace) -> AbstractContextManager[None]:
+    """What matrix products need while a plan is carried out.
+
+    One thread of NumPy's, where they would take more; of PyTorch's, their own precision.
+    """
+    if plan.wakes_threads:
+        return single_threaded_products()
+    return in_own_precision(x, xp=xp)
 
 
 def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: Namespace) -> Array:
@@ -64,7 +76,7 @@ def forward(call: ConvCall, x: Array, w: Array, b: Array | None = None, *, xp: N
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "forward", x, xp=xp), call.layout == "channels_first"
-    with _products_of(plan):
+    with _products_of(plan, x, xp=xp):
         if call.nonzero_padding:
             y = padded_forward(plan, call, x, w, b, xp=xp)
         else:
@@ -82,7 +94,7 @@ def input_gradient(
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     w = weight_to_canonical(w, call.layout, xp=xp)
     plan, channels_first = plan_of(call, "input", dy, xp=xp), call.layout == "channels_first"
-    with _products_of(plan):
+    with _products_of(plan, dy, xp=xp):
         if call.nonzero_padding:
             dx = padded_input_gradient(plan, call, dy, w, xp=xp)
         else:
@@ -95,7 +107,7 @@ def weight_gradient(call: ConvCall, dy: Array, x: Array, *, xp: Namespace) -> Ar
     dy = to_canonical(dy, call.rank, call.layout, xp=xp)
     x = to_canonical(x, call.rank, call.layout, xp=xp)
     plan = plan_of(call, "weight", x, xp=xp)
-    with _products_of(plan):
+    with _products_of(plan, x, xp=xp):
         if call.nonzero_padding:
             dw = padded_weight_gradient(plan, call, dy, x, xp=xp)
         else:
@@ -116,7 +128,8 @@ def bias_gradient(dy: Array, channels_axis: int, *, xp: Namespace) -> Array:
         # A dtype of the other byte order is none that a sum can be asked for.
         wide = {} if dtype == dy.dtype else {"dtype": dtype}
         return as_dtype(xp.sum(dy, axis=others, **wide), dy.dtype, xp=xp)
-    with single_threaded_products() if is_numpy(xp) and dy.size > EXACT_ROWS else nullcontext():
+    many = is_numpy(xp) and dy.size > EXACT_ROWS
+    with single_threaded_products() if many else in_own_precision(dy, xp=xp):
         total = _sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])), xp=xp)
     return as_dtype(total, dy.dtype, xp=xp)
 

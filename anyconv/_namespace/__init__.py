@@ -49,6 +49,7 @@ from anyconv._namespace._places import (
 from anyconv._namespace._products import (
     complex_factor,
     has_sums_of_products,
+    in_own_precision,
     is_worth_transposing,
     matmul,
     multiplies_half_in_float32,
@@ -92,6 +93,7 @@ __all__ = [
     "has_out",
     "has_strided_views",
     "has_sums_of_products",
+    "in_own_precision",
     "highest",
     "in_order",
     "index_dtype",

@@ -19,11 +19,11 @@ _KINDS = (("numpy", "ndarray"), ("cupy", "ndarray"), ("torch", "Tensor"))
 
 
 def device(x: Array) -> Device:
-    """The device of an array, None while JAX traces."""
+    """The device of an array; None for JAX, which moves what it is not told where to keep."""
     kind: Any = type(x)
     library = library_of(kind)
     if library is None:
-        return array_api_compat.device(x)
+        return None if array_api_compat.is_jax_array(x) else array_api_compat.device(x)
     return "cpu" if library == "numpy" else x.device
 
 
@@ -102,8 +102,8 @@ def differentiates(xp: Namespace) -> bool:
 
 
 def runs_on_gpu(xp: Namespace, x: Array) -> bool:
-    """Whether an array's memory is a GPU's."""
-    if is_numpy(xp):
+    """Whether an array's memory is a GPU's, where that makes a difference to the planner."""
+    if is_numpy(xp) or is_traced(xp):
         return False
     return is_cupy(xp) or "cpu" not in str(device(x)).lower()
 

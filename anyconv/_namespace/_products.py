@@ -1,10 +1,11 @@
 """Products and their sums, as each library does them best."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from math import prod
 
-from anyconv._namespace._kinds import is_cupy, is_kind, is_numpy
+from anyconv._namespace._kinds import is_cupy, is_kind, is_numpy, is_torch
 from anyconv._namespace._pieces import (
     MOST_UNPACKED,
     THIN,
@@ -132,3 +133,16 @@ def sum_of_products(
     import numpy
 
     return numpy.einsum(x, range(x.ndim), w, w_axes, y_axes, out=out)
+
+
+def in_own_precision(x: Array, *, xp: Namespace) -> AbstractContextManager[None]:
+    """Products in the precision of their arrays, whatever PyTorch's autocast would take."""
+    if not is_torch(xp):
+        return nullcontext()
+    import torch
+
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    own: AbstractContextManager[None] = torch.autocast(kind, enabled=False)
+    return own

@@ -25,8 +25,9 @@ def highest(x: Array, *, axis: int | Shape, keepdims: bool = False, xp: Namespac
     y = xp.max(x, axis=axis, keepdims=keepdims)
     if not (is_traced(xp) and is_kind(xp, x.dtype, "real floating")):
         return y
-    has_nan = xp.any(xp.isnan(x), axis=axis, keepdims=keepdims)
-    return xp.where(has_nan, xp.asarray(xp.nan, dtype=x.dtype), y)
+    # No NaN is made where there is none, which JAX can be told to refuse.
+    nan = xp.sum(xp.where(xp.isnan(x), x, xp.zeros_like(x)), axis=axis, keepdims=keepdims)
+    return xp.where(xp.isnan(nan), nan, y)
 
 
 def spectrum_of(a: Array, axes: Shape, *, half: bool, xp: Namespace) -> Array:
@@ -104,11 +105,22 @@ def constant(
     kept: bool = True,
     xp: Namespace,
 ) -> Array:
-    """The array of `table(*sizes)`, `kept` for the next call (but never a traced one)."""
-    if is_traced(xp) or not kept:
+    """The array of `table(*sizes)`, `kept` for the next call where that may use it."""
+    if not (kept and _makes_plain_arrays(xp)):
         return xp.asarray(table(*sizes), dtype=dtype, device=where)
     key = int(where) if is_cupy(xp) else where  # its devices have no hash
     return _kept_constant(table, sizes, dtype, key, xp)
+
+
+def _makes_plain_arrays(xp: Namespace) -> bool:
+    """Whether an array made now is as good later: not while JAX traces, nor in PyTorch's modes."""
+    if not is_torch(xp):
+        return not is_traced(xp)
+    import torch
+    from torch.utils import _python_dispatch as modes
+
+    in_mode = getattr(modes, "is_in_torch_dispatch_mode", bool)()
+    return not (in_mode or torch.is_inference_mode_enabled())
 
 
 @lru_cache(maxsize=256)

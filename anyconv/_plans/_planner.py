@@ -74,6 +74,8 @@ def make_plan(
 
 def check_algorithm(problem: Problem, algorithm: str, traits: Traits) -> None:
     """Refuse a problem that an algorithm asked for by name cannot do."""
+    if algorithm == "fft" and not traits.has_transforms:
+        raise ValueError(f"`algorithm` 'fft' needs Fourier transforms; {traits.namespace} has none")
     chosen = None if algorithm == "auto" else algorithm_named(algorithm, problem, "forward", traits)
     refusal = chosen and chosen.refusal(problem)
     if refusal:
@@ -146,6 +148,8 @@ def _choose(
     times = {}
     names = ALGORITHM_NAMES if problem.multiply_adds >= WORTH_A_TRANSFORM else ("gemm", "taps")
     for name in names:
+        if name == "fft" and not traits.has_transforms:
+            continue
         chosen = algorithm_named(name, problem, operation, traits)
         if chosen.refusal(problem) is None:
             times[name] = _estimate(problem, operation, chosen, traits, limits)

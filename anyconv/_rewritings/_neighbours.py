@@ -138,7 +138,7 @@ class Neighbours(Rewriting):
         if y.shape[-2] == p.geometry.output[-1]:
             return y
         cells = tuple((0, size) for size in p.geometry.output)
-        return xp.asarray(slab(y, slice(None), cells, xp=xp), copy=True)
+        return xp.astype(slab(y, slice(None), cells, xp=xp), y.dtype, copy=True)
 
     def output_adjoint(self, y: Array, *, xp: Namespace) -> Array:
         """`(n, *output, g * k) -> (n, *inner output, g * count * k)`."""

@@ -247,7 +247,7 @@ class _Phases:
         sides = tuple(zip(self.box, self.near[1:-1], strict=True))
         cells = slab(x, slice(None), tuple((-a, n - a) for (a, _), n in sides), xp=xp)
         if cells.shape != x.shape and all(a <= 0 and n <= b for (a, b), n in sides):
-            return xp.asarray(cells, copy=True)  # else a view that keeps all of x
+            return xp.astype(cells, cells.dtype, copy=True)  # else a view that keeps all of x
         return cells
 
 
