@@ -763,3 +763,26 @@ def test_numba_may_be_told_not_to_compile():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "compiled" not in done.stdout
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    ("images", "size", "kernel", "channels"), [(60_000, 4, 1, 1), (20_000, 8, 3, 16)]
+)
+def test_many_small_images_lose_no_digits(images, size, kernel, channels):
+    """Of one sign, so that rounding of a long sum adds up: blocks are summed apart."""
+    outputs = size - kernel + 1
+    x = np.full((images, size, size, channels), 0.01, dtype="float32")
+    dy = np.full((images, outputs, outputs, channels), 0.01, dtype="float32")
+    shape = (kernel, kernel, 1, channels)
+    with anyconv.options(compiled=True, workers=2):
+        dw = conv_backward_weight(dy, x, shape, groups=channels, algorithm="taps")
+    wanted = images * outputs**2 * float(x[0, 0, 0, 0]) * float(dy[0, 0, 0, 0])
+    np.testing.assert_allclose(dw, wanted, rtol=1e-4)
+
+
+@needs_numba
+def test_shares_of_blocks_are_added():
+    rng = np.random.default_rng(0)
+    x, dy = whole(rng, (6000, 6, 5, 4)), whole(rng, (6000, 4, 3, 4))
+    same(conv_backward_weight, dy, x, (3, 3, 1, 4), groups=4, algorithm="taps")

@@ -79,6 +79,9 @@ class WritesByJobs(OnCells):
 class ByJobs(WritesByJobs):
     """A `WritesByJobs` whose gradient of the weight is a job as well."""
 
+    # Whether that job adds window after window to what it finds.
+    sums_one_by_one: ClassVar[bool] = False
+
     @abstractmethod
     def weight_job(self, dw: Array, dy: Array, x: Array) -> Job:
         """One block's share of the prepared weights' gradient, added to it."""

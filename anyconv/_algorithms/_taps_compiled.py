@@ -40,6 +40,7 @@ class CompiledTaps(ByJobs, FusedTaps):
     """`FusedTaps`, several taps in one pass and no cell of padding."""
 
     adds_into_slices: ClassVar[bool] = True
+    sums_one_by_one: ClassVar[bool] = True
     worth_a_worker: ClassVar[int] = 2**20
     # Whether windows slide along rows, a vector of channels at a time.
     is_sliding: bool = False
@@ -124,10 +125,10 @@ class CompiledTaps(ByJobs, FusedTaps):
         """Those of a row are summed first; or one for each output of it that is taken at once, to
         which four are added together.
         """
+        row = self.windows.output[-1]
         if self.is_sliding:
-            row = self.windows.output[-1]
             return max(row, -(-rows // row))
-        return -(-rows // (4 * self._sums))
+        return -(-rows // min(4 * self._sums, row))
 
     @property
     def _sums(self) -> int:

@@ -70,12 +70,17 @@ def weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
         return xp.empty(shape, dtype=dy.dtype, device=device(dy))
 
     def jobs(terms: Sequence[_Term]) -> Iterator[Job]:
-        for block, total, opens in terms:
+        for block, total, opens, share in terms:
             if opens:
                 yield clear_job(total)
+            if share is not None:
+                yield clear_job(share)
             x_part = inputs(block, x, x.dtype, xp=xp)
             assert isinstance(block.algorithm, ByJobs)
-            yield block.algorithm.weight_job(total, dy[block.outputs], x_part)
+            into = total if share is None else share
+            yield block.algorithm.weight_job(into, dy[block.outputs], x_part)
+            if share is not None:
+                yield add_to_channels_job(xp.reshape(total, (1, -1)), xp.reshape(share, (-1,)))
 
     if len(plan.channels) > 1:
         dw = room()
@@ -83,7 +88,10 @@ def weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
         parts = [_terms(list(blocks), dw[..., plan.channels[part]]) for part, blocks in groups]
         carry_out(jobs, parts, plan.workers)
         return template.weight_adjoint([dw], xp=xp)
-    each = [_terms(some, room()) for some in shares(plan.blocks, plan.workers)]
+    each = []
+    for some in shares(plan.blocks, plan.workers):
+        share = room() if template.sums_one_by_one and len(some) > 1 else None
+        each.append(_terms(some, room(), share))
     carry_out(jobs, [[term] for terms in each for term in terms], plan.workers)
     total: list[Array] = []
     for terms in each:
@@ -128,7 +136,8 @@ class _Term(NamedTuple):
     block: Block
     total: Array
     opens: bool  # whether nothing has been added there
+    share: Array | None  # where it is summed first, so that no digits are lost
 
 
-def _terms(blocks: Sequence[Block], total: Array) -> list[_Term]:
-    return [_Term(block, total, number == 0) for number, block in enumerate(blocks)]
+def _terms(blocks: Sequence[Block], total: Array, share: Array | None = None) -> list[_Term]:
+    return [_Term(block, total, number == 0, share) for number, block in enumerate(blocks)]
