@@ -12,6 +12,7 @@ from typing import Self
 from anyconv._algorithms._on_cells import InOnePass
 from anyconv._algorithms.gemm import Gemm
 from anyconv._compiled import MOST_PANEL, Job, lanes_of, windows_job, windows_weight_job
+from anyconv._compiled._loop_sizes import HELD_WEIGHT_BYTES, SUMMED_WINDOWS
 from anyconv._costs import Cost
 from anyconv._geometry import AxisLoop, Problem
 from anyconv._namespace import array_namespace
@@ -22,10 +23,8 @@ from anyconv._windows import slab
 
 # The windows whose places are held at once, and of which a worker's block has no more.
 MOST_WINDOWS = 2**15
-# The windows that are summed before they are added to the weight's gradient.
-SUMMED = 512
-# Elements of packed weights that are kept for all windows.
-MOST_PACKED = 2**21
+# Elements of packed weights that are kept for all windows, in single precision.
+MOST_PACKED = HELD_WEIGHT_BYTES // 4
 # A cell of more channels lies so far from the next that a cache holds few of them: where there is a
 # single tap a product of matrices is then the faster sum over cells.
 MOST_SUMMED_CHANNELS = 256
@@ -77,15 +76,18 @@ class DirectGemm(InOnePass, Gemm):
 
     def longest_sum(self, rows: int, problem: Problem, traits: Traits) -> int:
         """Sums of so many windows are added to one another."""
-        return max(min(rows, SUMMED), rows // SUMMED)
+        return max(min(rows, SUMMED_WINDOWS), rows // SUMMED_WINDOWS)
 
     def workspace(self, images: int, in_channels: int, out_channels: int) -> int:
         """Packed weights or outputs, and the places of windows, of weights and of taps."""
         windows, sums = images * prod(self.windows.output), self.windows.taps * in_channels
         weights = sums * (out_channels + MOST_PANEL)
-        packed = weights if weights <= MOST_PACKED else MOST_PANEL * (SUMMED + self.windows.taps)
-        packed = max(packed, SUMMED * MOST_PANEL)
-        places = 4 * max(windows, sums + 5 * SUMMED) + 30 * self._classes + 6 * self.windows.taps
+        if weights <= MOST_PACKED:
+            packed = max(weights, SUMMED_WINDOWS * MOST_PANEL)
+        else:
+            packed = MOST_PANEL * (SUMMED_WINDOWS + self.windows.taps)
+        places = 4 * max(windows, sums + 5 * SUMMED_WINDOWS)
+        places += 30 * self._classes + 6 * self.windows.taps
         places += 24 * max(min(a.outputs, 2 * a.taps * a.dilation + 1) for a in self.axes)
         few = in_channels * self._pads_for_sums(in_channels) * images * prod(self.windows.input)
         return packed + places + few + 256

@@ -18,6 +18,7 @@ from anyconv._algorithms._tiled import Tiled
 from anyconv._algorithms._toom_cook import matrices, transposed
 from anyconv._algorithms.winograd import Winograd
 from anyconv._compiled import MOST_PANEL, Job, PointMaps, lanes_of, points_job, points_weight_job
+from anyconv._compiled._loop_sizes import HELD_POINT_BYTES
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._traits import Traits
@@ -26,8 +27,9 @@ from anyconv._typing import Array, Operation, Shape
 # The tiles that are taken at a time, unless their points are more than so many numbers; with more
 # memory the C library gives it back to the system after each call.
 MOST_TILES, MOST_POINTS, MOST_COMPLEX = 256, 2**22, 2**21
-# The points of all weights are kept for all tiles, if they are no more than these.
-MOST_HELD = 2**20
+# The points of all weights are kept for all tiles, if they are no more than these, in single
+# precision.
+MOST_HELD = HELD_POINT_BYTES // 4
 # What a point of `winograd` takes to be made, of data or to an output, and of weights, in elements
 # read; and what a number of `fft` takes to be put there and fetched again, in elements and in
 # multiplications.

@@ -12,7 +12,6 @@ from typing import ClassVar, Self
 from anyconv._algorithms._on_cells import ByJobs
 from anyconv._algorithms._taps_fused import FusedTaps, has_one_output_each
 from anyconv._compiled import (
-    ROWS_AT_ONCE,
     Job,
     goes_by_four,
     outputs_together,
@@ -25,6 +24,7 @@ from anyconv._compiled import (
     slide_products_weight_job,
     slides,
 )
+from anyconv._compiled._loop_sizes import SLIDING_ROWS, SLIDING_TAPS
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import device
@@ -70,8 +70,8 @@ class CompiledTaps(ByJobs, FusedTaps):
         each = 0.35 if goes_by_four(out_channels, stride, dilation) else 0.6
         if self.is_sliding:
             *outer, inner = self.windows.kernel
-            passes = -(-prod(outer) // ROWS_AT_ONCE)
-            passes *= -(-inner // ROWS_AT_ONCE) if dilation == 1 else inner
+            passes = -(-prod(outer) // SLIDING_ROWS)
+            passes *= -(-inner // SLIDING_TAPS) if dilation == 1 else inner
             products, each = passes * outputs * out_channels, 1.4
             runs = 3 * outputs * out_channels / (LANES_OF_ONE * self.windows.output[-1])
         return Cost(0, each * products + 2 * outputs * out_channels, runs, 4)

@@ -13,6 +13,7 @@ from anyconv._algorithms._bilinear import OWN_CACHE
 from anyconv._algorithms._on_cells import WritesByJobs
 from anyconv._algorithms._taps_depthwise import DepthwiseTaps
 from anyconv._compiled import Job, plane_products_job
+from anyconv._compiled._loop_sizes import ROW_OUTPUTS
 from anyconv._costs import Cost
 from anyconv._geometry import Pairs, Problem
 from anyconv._namespace import device, in_order
@@ -21,8 +22,8 @@ from anyconv._typing import Array, Namespace, Operation, Shape
 
 # What loops are compiled for: dtypes of this machine's byte order, halves once they are widened.
 DTYPES = frozenset({"float16", "float32", "float64", "complex64", "complex128"})
-# The numbers that a loop holds for the sums of complex products.
-SUMS = 4096
+# The numbers that a loop holds for the sums of complex products: both parts of two.
+SUMS = 4 * ROW_OUTPUTS
 
 
 @dataclass(frozen=True)

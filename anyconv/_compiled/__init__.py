@@ -7,7 +7,6 @@ of the core do the same in standard functions.
 """
 
 from anyconv._compiled._depthwise_jobs import (
-    ROWS_AT_ONCE,
     goes_by_four,
     outputs_together,
     plane_products_job,
@@ -20,6 +19,7 @@ from anyconv._compiled._depthwise_jobs import (
     slides,
 )
 from anyconv._compiled._jobs import ENDED, NO_MEMORY, Job, Mailbox, has_mailboxes, run_jobs
+from anyconv._compiled._loop_sizes import MOST_PANEL
 from anyconv._compiled._numba import why_no_compiled_loops
 from anyconv._compiled._pool_jobs import (
     gathered_gradient_job,
@@ -41,7 +41,6 @@ from anyconv._compiled._row_jobs import (
     unfold_job,
 )
 from anyconv._compiled._tile_jobs import (
-    MOST_PANEL,
     PointMaps,
     has_wide_tiles,
     lanes_of,
@@ -69,7 +68,6 @@ __all__ = [
     "ENDED",
     "NO_MEMORY",
     "PointMaps",
-    "ROWS_AT_ONCE",
     "add_to_channels_job",
     "clear_job",
     "compiled_cells",

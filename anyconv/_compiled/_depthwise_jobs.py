@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import gcd, prod
 
 from anyconv._compiled._jobs import Job
+from anyconv._compiled._loop_sizes import SLIDING_ROWS
 from anyconv._compiled._numba import loops
 from anyconv._compiled._walks import flat, walk, walkable
 from anyconv._geometry import AxisLoop
@@ -16,8 +17,6 @@ ALIGNMENT = 64
 # The lines of a core's first cache that may have one place in common, and the bytes in which lines
 # have places of their own.
 CACHE_WAYS, CACHE_WAY = 12, 4096
-# The rows of taps, and the taps of a row, that a sliding window takes at once, at most.
-ROWS_AT_ONCE = 3
 # So many channels are worth taking by themselves, for four outputs by several taps at once.
 FEWEST_BY_FOUR = 16
 
@@ -72,7 +71,7 @@ def slides(kernel: Shape, cells: int, channels: int, itemsize: int) -> bool:
 
     if not has_fused_vectors() or channels * itemsize < VECTOR_BYTES:
         return False
-    rows = min(prod(kernel[:-1]), ROWS_AT_ONCE)
+    rows = min(prod(kernel[:-1]), SLIDING_ROWS)
     lines = CACHE_WAYS * CACHE_WAY // gcd(channels * itemsize, CACHE_WAY)
     return rows * cells <= lines
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from anyconv._compiled._kept_loops import inlined, inner, loop, named
+from anyconv._compiled._loop_sizes import ROW_OUTPUTS
 from anyconv._compiled._walk_loops import (
-    AT_ONCE,
     FIVE,
     FOUR,
     INNER,
@@ -346,7 +346,7 @@ def products_weight(
 def plane_products(y: Array, x: Array, w: Array, axes: Array) -> None:
     """`y = sum_t x_t * w_t` of a single channel, whose rows lie without gaps; w has the taps."""
     at, tap, segment, place = _room(axes)
-    while _advance(axes, at, tap, segment, place, False, AT_ONCE):
+    while _advance(axes, at, tap, segment, place, False, ROW_OUTPUTS):
         x0, y0, n, count, _ = segment
         for i in range(n):
             y[y0 + i] = 0
@@ -374,8 +374,8 @@ def plane_products_complex(y: Array, x: Array, w: Array, axes: Array) -> None:
     `x * w = x * re(w) + i x * im(w)`; the two sums go apart to the end of a segment.
     """
     at, tap, segment, place = _room(axes)
-    by_real, by_imaginary = np.empty(2 * AT_ONCE, y.dtype), np.empty(2 * AT_ONCE, y.dtype)
-    while _advance(axes, at, tap, segment, place, False, AT_ONCE):
+    by_real, by_imaginary = np.empty(2 * ROW_OUTPUTS, y.dtype), np.empty(2 * ROW_OUTPUTS, y.dtype)
+    while _advance(axes, at, tap, segment, place, False, ROW_OUTPUTS):
         cells, outputs, n, count, _ = segment
         x0, y0 = TWO * cells, TWO * outputs
         for i in range(TWO * n):

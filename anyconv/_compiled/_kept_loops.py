@@ -106,4 +106,4 @@ def _stamp_of_sources() -> str | None:
 
 
 def _has_loops(name: str) -> bool:
-    return name.endswith("_loops.py") or name == "_transforms.py"
+    return name.endswith("_loops.py") or name in ("_loop_sizes.py", "_transforms.py")

@@ -21,6 +21,7 @@ part of one, is a plane of an array, a matrix of tiles, or of channels of the we
 import numpy as np
 
 from anyconv._compiled._kept_loops import inner, loop
+from anyconv._compiled._loop_sizes import HELD_POINT_BYTES
 from anyconv._compiled._map_loops import (
     CELLS_OF,
     GATHERED,
@@ -54,8 +55,6 @@ from anyconv._typing import Array
 
 # The tiles that are multiplied by weights at a time.
 ROWS = 48
-# Points of weights that are kept for all tiles have no more bytes.
-HELD_BYTES = 2**22
 
 
 @inner
@@ -202,7 +201,7 @@ def convolve(
     widest = panels.max() * lanes
     # Planes are a vector further apart than they need be: powers of two share places of a cache.
     v_apart, all_columns = most * depth + lanes, panels.sum() * lanes
-    holds = most < tiles and planes * channels * all_columns * y.itemsize <= HELD_BYTES
+    holds = most < tiles and planes * channels * all_columns * y.itemsize <= HELD_POINT_BYTES
     u = _aligned(planes * (channels * (all_columns if holds else widest) + panels.size * lanes), y)
     v = _aligned(x_planes * v_apart, y)
     m = _aligned(planes * (min(ROWS, most) * widest + lanes), y)

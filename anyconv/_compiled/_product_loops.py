@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from anyconv._compiled._kept_loops import inner, loop
+from anyconv._compiled._loop_sizes import HELD_WEIGHT_BYTES, SUMMED_WINDOWS
 from anyconv._compiled._tile_loops import (
     MOST_VECTORS,
     TILE_ROWS,
@@ -40,11 +41,9 @@ from anyconv._typing import Array
 
 # Of the sums of a product, so many are formed at a time; and so many windows are taken by them.
 SUMS, WINDOWS = 384, 256
-# Panels of so many bytes are kept for all windows, larger ones are copied for each portion.
-HELD_BYTES = 2**23
-# The windows that are summed before they are added to a weight's gradient; fewer where they are far
-# apart, for a cache has but few places for cells so many bytes from one another.
-SUMMED, SUMMED_FAR, FAR = 512, 256, 1024
+# Fewer windows are summed before they are added to a weight's gradient where they are far apart,
+# for a cache has but few places for cells so many bytes from one another.
+SUMMED_FAR, FAR = 256, 1024
 ROWS_OF = np.asarray(TILE_ROWS)
 
 
@@ -286,7 +285,7 @@ def product(
     total = taps_at.size * c
     most = _portion(total, axes[INNER, TAPS] * c if is_joined else c)
     panels = _panels(columns, size, MOST_VECTORS)
-    holds = total * panels.sum() * VECTOR_BYTES <= HELD_BYTES
+    holds = total * panels.sum() * VECTOR_BYTES <= HELD_WEIGHT_BYTES
     packed = _aligned((total * panels.sum() if holds else most * panels.max()) * size, y)
     spans, ends, x_at, y_at = _classes(axes)
     runs, portion = np.empty(3 * taps_at.size, np.int64), np.empty(4, np.int64)
@@ -434,7 +433,7 @@ def product_weight(
     for f in range(taps * c):
         x_at[f], w_at[f] = f % (together * c), f * apart
     panels = _panels(columns, size, MOST_VECTORS)
-    at_once = SUMMED_FAR if step * x.itemsize >= FAR else SUMMED
+    at_once = SUMMED_FAR if step * x.itemsize >= FAR else SUMMED_WINDOWS
     packed = _aligned(at_once * panels.max() * size, y)
     segments, runs = np.empty((at_once, 7), np.int64), np.empty(3 * at_once, np.int64)
     first = 0

@@ -17,6 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from anyconv._compiled._kept_loops import inner, loop, named
+from anyconv._compiled._loop_sizes import SLIDING_ROWS, SLIDING_TAPS
 from anyconv._compiled._tile_loops import VECTOR_BYTES, _call, _Loop, _Tile, _values
 from anyconv._compiled._walk_loops import (
     CELLS,
@@ -34,9 +35,6 @@ from anyconv._compiled._walk_loops import (
     U,
 )
 from anyconv._typing import Array
-
-# The rows of taps, and the taps of a row, that are taken in one pass.
-MOST_ROWS = MOST_TAPS = 3
 
 
 @intrinsic(prefer_literal=True)
@@ -309,9 +307,9 @@ def _all_by(slide: Any, is_weight: bool) -> Any:
         lanes, c = VECTOR_BYTES // y.itemsize, channels
         most = axes[OUTER, TAPS] * axes[MIDDLE, TAPS]
         rows, taps_of = np.empty(most, np.int64), np.empty(most, np.int64)
-        x_rows, w_rows = np.empty(MOST_ROWS, np.int64), np.empty(MOST_ROWS, np.int64)
+        x_rows, w_rows = np.empty(SLIDING_ROWS, np.int64), np.empty(SLIDING_ROWS, np.int64)
         n, taps, stride, dilation, start, cells, step, y_next = axes[INNER]
-        together = MOST_TAPS if dilation == 1 else 1
+        together = SLIDING_TAPS if dilation == 1 else 1
         for row in range(axes[IMAGES, OUTPUTS] * axes[OUTER, OUTPUTS] * axes[MIDDLE, OUTPUTS]):
             b, rest = row % axes[MIDDLE, OUTPUTS], row // axes[MIDDLE, OUTPUTS]
             a, image = rest % axes[OUTER, OUTPUTS], rest // axes[OUTER, OUTPUTS]
@@ -326,8 +324,8 @@ def _all_by(slide: Any, is_weight: bool) -> Any:
             for first in range(0, c, lanes):
                 channel = min(first, c - lanes)  # the last vector may begin in the one before it
                 y_at, last = y_row + channel, first - channel if is_weight else 0
-                for r in range(0, count, MOST_ROWS):
-                    together_rows = min(MOST_ROWS, count - r)
+                for r in range(0, count, SLIDING_ROWS):
+                    together_rows = min(SLIDING_ROWS, count - r)
                     for k in range(0, taps, together):
                         for i in range(together_rows):
                             x_rows[i] = rows[r + i] + channel

@@ -17,10 +17,6 @@ from anyconv._typing import Array, DType, Shape
 Matrix = tuple[tuple[float, ...], ...]
 
 
-# The widest panel of output channels, in elements of single precision.
-MOST_PANEL = 64
-
-
 @dataclass(frozen=True, eq=False)
 class PointMaps:
     """The matrices of each axis: of data, of weights and of outputs, or the latter's adjoints.

@@ -31,8 +31,6 @@ IMAGES, OUTER, MIDDLE, INNER = range(4)
 U = np.uint64
 ONE, TWO, THREE, FOUR, FIVE, SEVEN = U(1), U(2), U(3), U(4), U(5), U(7)
 MANY = 2**62
-# The outputs of a row whose sums stay in a core's first cache.
-AT_ONCE = 1024
 # Fewer neighbours are taken one after the other, each with all its taps.
 SHORT = U(8)
 
