@@ -4,9 +4,6 @@ That every map is right is tested wherever a test runs on the backend `numba`; h
 that such loops can get wrong by themselves. Whole numbers small enough are summed exactly.
 """
 
-import threading
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +22,6 @@ from anyconv import (
 )
 from anyconv._algorithms._fft_matrices import from_spectrum, to_spectrum
 from anyconv._compiled import multiplies_windows
-from anyconv._execution._workers import share
 
 pytestmark = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None or not multiplies_windows(),
@@ -276,40 +272,3 @@ def test_matrices_are_those_of_a_fourier_transform(sizes):
     back = outer @ points.reshape(-1, sizes[1])
     back = back.reshape(sizes[0], -1) @ inner.T
     np.testing.assert_allclose(back, x, atol=1e-12)
-
-
-def test_a_worker_that_fails_is_heard_and_others_are_waited_for():
-    done = []
-
-    def work(items):
-        if items[0] == 0:
-            raise KeyError("the first")
-        time.sleep(0.05)
-        done.append(items[0])
-        return items[0]
-
-    with pytest.raises(KeyError, match="the first"):
-        share(work, [0, 1, 2], 3)
-    assert sorted(done) == [1, 2]
-
-
-def test_the_caller_that_fails_waits_for_its_workers():
-    done = threading.Event()
-
-    def work(items):
-        if items[0] == 1:
-            raise KeyError("the caller's own")
-        time.sleep(0.05)
-        done.set()
-
-    with pytest.raises(KeyError, match="own"):
-        share(work, [0, 1], 2)
-    assert done.is_set()
-
-
-def test_results_are_in_order_however_long_each_takes():
-    def work(items):
-        time.sleep(0.02 * (3 - items[0]))
-        return items[0]
-
-    assert share(work, [0, 1, 2], 3) == [0, 1, 2]
