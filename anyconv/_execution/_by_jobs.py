@@ -102,8 +102,7 @@ def weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Array:
 def unfolded(plan: Plan, rewriting: Rewriting, x: Array, *, xp: Namespace) -> Array:
     """B of a rewriting that unfolds windows: the input of the problem that is solved."""
     p, windows = rewriting.inner, rewriting.windows or ()
-    shape = (p.images, *p.geometry.input, p.in_channels)
-    u = xp.empty(shape, dtype=x.dtype, device=device(x))
+    u = xp.empty(p.x_shape, dtype=x.dtype, device=device(x))
     carry_out(
         lambda images: [unfold_job(u[images], x[images], windows)],
         _images(p.images, plan.workers),
@@ -115,8 +114,7 @@ def unfolded(plan: Plan, rewriting: Rewriting, x: Array, *, xp: Namespace) -> Ar
 def folded(plan: Plan, rewriting: Rewriting, u: Array, *, xp: Namespace) -> Array:
     """B*, the adjoint."""
     p, windows = rewriting.problem, rewriting.windows or ()
-    shape = (p.images, *p.geometry.input, p.in_channels)
-    x = xp.empty(shape, dtype=u.dtype, device=device(u))
+    x = xp.empty(p.x_shape, dtype=u.dtype, device=device(u))
     carry_out(
         lambda images: [clear_job(x[images]), fold_job(x[images], u[images], windows)],
         _images(p.images, plan.workers),

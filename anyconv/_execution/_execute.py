@@ -91,10 +91,11 @@ def _is_one_block(plan: Plan, *, channels_first: bool) -> bool:
 
 def _empty_outputs(plan: Plan, x: Array, *, channels_first: bool, xp: Namespace) -> Array:
     """The canonical y, yet to be written, which may lie in memory with its channels first."""
-    n, sizes, k = plan.problem.images, plan.problem.geometry.output, plan.problem.out_channels
+    shape = plan.problem.y_shape
     if channels_first and plan.template.lies_channels_first:
+        n, *sizes, k = shape
         return xp.moveaxis(xp.empty((n, k, *sizes), dtype=x.dtype, device=device(x)), 1, -1)
-    return xp.empty((n, *sizes, k), dtype=x.dtype, device=device(x))
+    return xp.empty(shape, dtype=x.dtype, device=device(x))
 
 
 def _write_outputs(
@@ -155,57 +156,80 @@ def run_input_gradient(
         else:
             dx = outer.data_adjoint(dx, xp=xp)
         return _with_bias(dx, b, given, xp=xp)
-    p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
+    if plan.phases:
+        return _run_phases(plan, dy, w, b, channels_first=channels_first, xp=xp)
+    dtype = product_dtype(plan, dy.dtype, xp=xp)
     if b is not None:
         dtype = accumulator(xp, dy.dtype)  # a bias is added to sums that are not yet rounded
-    shape = (p.images, *p.geometry.input, p.in_channels)
-    if plan.phases:
-        if len(plan.phases) == 1 and all(s == 1 for s in p.geometry.stride):
-            (step,) = plan.phases
-            return _run_phase(step, p, dy, w, b, channels_first=channels_first, xp=xp)
-        make = xp.empty if plan.phases_cover else xp.zeros
-        dx = make(shape, dtype=dy.dtype, device=device(dy))
-        if not plan.phases_cover:
-            dx = _with_bias(dx, b, dy.dtype, xp=xp)
-        for step in plan.phases:
-            axes = zip(step.phases, p.geometry.stride, strict=True)
-            cells: Index = (
-                slice(None),
-                *(slice(phase.first, None, s) for phase, s in axes),
-                ...,
-            )
-            if has_out(xp) and not step.plan.inner:
-                _run_phase(step, p, dy, w, b, out=dx[cells], xp=xp)
-                continue
-            part = _run_phase(step, p, dy, w, b, xp=xp)
-            dx = set_at(dx, cells, part, xp=xp)
-            del part  # before the next one is made
-        return dx
     parts = [prepared(plan, w, channels, dtype, xp=xp) for channels in plan.channels]
     is_by_jobs = dtype == dy.dtype and isinstance(plan.template, CompiledTaps)
-    if plan.is_one_slab and not is_by_jobs:
-        dx = plan.blocks[0].algorithm.input_gradient(as_dtype(dy, dtype, xp=xp), parts[0], xp=xp)
-        return _with_bias(dx, b, dy.dtype, xp=xp)
-    # Slabs of one image overlap, so they are added one by one, in order.
     images = [list(blocks) for _, blocks in groupby(plan.blocks, key=lambda block: block.images)]
     adds = plan.template.adds_into_slices and len(parts) == 1
-    if adds and images and len(images) >= plan.workers:
-        dx = xp.empty(shape, dtype=dtype, device=device(dy))
-        if is_by_jobs:
-            _by_jobs.write_input_gradient(plan, dy, parts[0], dx)
-            return _with_bias(dx, b, dy.dtype, xp=xp)
+    if plan.is_one_slab and not is_by_jobs:
+        dx = plan.blocks[0].algorithm.input_gradient(as_dtype(dy, dtype, xp=xp), parts[0], xp=xp)
+    elif not (adds and images and len(images) >= plan.workers):
+        dx = _add_slabs(plan, dy, parts, dtype, xp=xp)
+    elif is_by_jobs:
+        dx = xp.empty(plan.problem.x_shape, dtype=dtype, device=device(dy))
+        _by_jobs.write_input_gradient(plan, dy, parts[0], dx)
+    else:
+        dx = _add_by_images(plan, images, dy, parts, dtype, xp=xp)
+    return _with_bias(dx, b, dy.dtype, xp=xp)
 
-        def add(some: Sequence[Sequence[Block]]) -> None:
-            for blocks in some:
-                dx[blocks[0].images, ...] = 0
-                for block in blocks:
-                    cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
-                    part = as_dtype(dy[block.outputs], dtype, xp=xp)
-                    block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
 
-        share(add, images, plan.workers)
-        return _with_bias(dx, b, dy.dtype, xp=xp)
-    dx = xp.zeros(shape, dtype=dtype, device=device(dy))
+def _run_phases(
+    plan: Plan, dy: Array, w: Array, b: Array | None, *, channels_first: bool, xp: Namespace
+) -> Array:
+    """An input gradient as stride-one convolutions of dy, written between one another."""
+    p = plan.problem
+    if len(plan.phases) == 1 and all(s == 1 for s in p.geometry.stride):
+        (step,) = plan.phases
+        return _run_phase(step, p, dy, w, b, channels_first=channels_first, xp=xp)
+    make = xp.empty if plan.phases_cover else xp.zeros
+    dx = make(p.x_shape, dtype=dy.dtype, device=device(dy))
+    if not plan.phases_cover:
+        dx = _with_bias(dx, b, dy.dtype, xp=xp)
+    for step in plan.phases:
+        axes = zip(step.phases, p.geometry.stride, strict=True)
+        cells: Index = (slice(None), *(slice(phase.first, None, s) for phase, s in axes), ...)
+        if has_out(xp) and not step.plan.inner:
+            _run_phase(step, p, dy, w, b, out=dx[cells], xp=xp)
+            continue
+        part = _run_phase(step, p, dy, w, b, xp=xp)
+        dx = set_at(dx, cells, part, xp=xp)
+        del part  # before the next one is made
+    return dx
+
+
+def _add_by_images(
+    plan: Plan,
+    images: Sequence[Sequence[Block]],
+    dy: Array,
+    parts: Sequence[Sequence[Array]],
+    dtype: DType,
+    *,
+    xp: Namespace,
+) -> Array:
+    """Slabs of one image overlap, so they are added in order; each worker has images of its own."""
+    dx = xp.empty(plan.problem.x_shape, dtype=dtype, device=device(dy))
+
+    def add(some: Sequence[Sequence[Block]]) -> None:
+        for blocks in some:
+            dx[blocks[0].images, ...] = 0
+            for block in blocks:
+                cells = dx[(block.images, *(slice(*ends) for ends in block.slab), ...)]
+                part = as_dtype(dy[block.outputs], dtype, xp=xp)
+                block.algorithm.add_input_gradient(cells, part, parts[block.part], xp=xp)
+
+    share(add, images, plan.workers)
+    return dx
+
+
+def _add_slabs(
+    plan: Plan, dy: Array, parts: Sequence[Sequence[Array]], dtype: DType, *, xp: Namespace
+) -> Array:
+    """Slabs made by all workers at once, then added one by one, in order."""
+    dx = xp.zeros(plan.problem.x_shape, dtype=dtype, device=device(dy))
 
     def work(blocks: Sequence[Block]) -> Array:
         (block,) = blocks
@@ -217,7 +241,7 @@ def run_input_gradient(
         slabs = share(work, blocks, plan.workers)
         for block in blocks:
             dx = add_slab(dx, slabs.pop(0), block.images, block.slab, xp=xp)
-    return _with_bias(dx, b, dy.dtype, xp=xp)
+    return dx
 
 
 def _with_bias(dx: Array, b: Array | None, dtype: DType, *, xp: Namespace) -> Array:
@@ -270,12 +294,9 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         return outer.weight_adjoint(run_weight_gradient(inner, dy, x, xp=xp), xp=xp)
     p, dtype = plan.problem, product_dtype(plan, dy.dtype, xp=xp)
     if not plan.blocks:
-        shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)
-        return xp.zeros(shape, dtype=dy.dtype, device=device(dy))
-
+        return xp.zeros(p.w_shape, dtype=dy.dtype, device=device(dy))
     if plan.holds_data:
-        shape = (*p.geometry.kernel, p.in_channels, p.out_channels)
-        dw = xp.empty(shape, dtype=dy.dtype, device=device(dy))
+        dw = xp.empty(p.w_shape, dtype=dy.dtype, device=device(dy))
         write_weight_gradient(plan, dy, x, dw, dtype, xp=xp)
         return dw
     if dtype == dy.dtype and isinstance(plan.template, ByJobs):
@@ -294,8 +315,7 @@ def run_weight_gradient(plan: Plan, dy: Array, x: Array, *, xp: Namespace) -> Ar
         return total
 
     if len(plan.channels) > 1:
-        shape = (*p.geometry.kernel, p.in_channels // p.groups, p.out_channels)
-        dw = xp.empty(shape, dtype=dy.dtype, device=device(dy))
+        dw = xp.empty(p.w_shape, dtype=dy.dtype, device=device(dy))
 
         def write(parts: Sequence[Sequence[Block]]) -> None:
             for blocks in parts:

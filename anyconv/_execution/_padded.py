@@ -140,9 +140,7 @@ def padded_forward(
 
     if not plan.turns:
         return outputs(plan, x)
-    p = call.problem
-    shape = (p.images, *p.geometry.output, p.out_channels)
-    y = _empty(shape, x, channels_first=channels_first, xp=xp)
+    y = _empty(call.problem.y_shape, x, channels_first=channels_first, xp=xp)
     for turn, images in _turns(plan):
         y[images, ...] = outputs(turn, x[images, ...])
     return y

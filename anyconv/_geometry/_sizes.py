@@ -169,11 +169,24 @@ class Problem:
         return prod(self.batch)
 
     @cached_property
+    def x_shape(self) -> Shape:
+        """The canonical shape of the input, `(n, *input, c)`."""
+        return (self.images, *self.geometry.input, self.in_channels)
+
+    @cached_property
+    def y_shape(self) -> Shape:
+        """That of the output, `(n, *output, k)`."""
+        return (self.images, *self.geometry.output, self.out_channels)
+
+    @cached_property
+    def w_shape(self) -> Shape:
+        """That of the weight, `(*kernel, c / groups, k)`."""
+        return (*self.geometry.kernel, self.in_channels // self.groups, self.out_channels)
+
+    @cached_property
     def multiply_adds(self) -> int:
         """Multiplications of the direct sum, which all three maps share."""
-        taps = prod(self.geometry.kernel)
-        rows = self.images * prod(self.geometry.output)
-        return rows * taps * self.in_channels * self.out_channels // self.groups
+        return self.images * prod(self.geometry.output) * prod(self.w_shape)
 
     @cached_property
     def is_thin(self) -> bool:

@@ -219,7 +219,7 @@ def _workspace(
         if template.piece(images * prod(template.windows.output), problem, traits):
             block += SUMS_AT_ONCE + weights
     if operation == "input" and traits.product_bytes != traits.element_bytes:
-        shared += problem.images * prod(problem.geometry.input) * problem.in_channels
+        shared += prod(problem.x_shape)
     return block * traits.product_bytes, shared * traits.product_bytes
 
 

@@ -204,12 +204,7 @@ class Plan:
     def bytes_moved(self) -> int:
         """The bytes of inputs, weights and outputs, each counted once."""
         p = self.problem
-        elements = (
-            p.images * prod(p.geometry.input) * p.in_channels
-            + p.images * prod(p.geometry.output) * p.out_channels
-            + prod(p.geometry.kernel) * p.in_channels * p.out_channels // p.groups
-        )
-        return elements * self.traits.element_bytes
+        return sum(map(prod, (p.x_shape, p.y_shape, p.w_shape))) * self.traits.element_bytes
 
     @property
     def _loops(self) -> str:
