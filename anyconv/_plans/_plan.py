@@ -56,7 +56,7 @@ class InnerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one of the three maps of a convolution will do, and why.
+    """What one of the three maps of a convolution will do, and why; as a `str`, a small table.
 
     Attributes
     ----------
@@ -68,8 +68,14 @@ class Plan:
         The algorithm that runs.
     reason : str
         Why this one.
+    output_shape : tuple of int
+        The shape of y, whichever of the maps this is.
+    bytes_moved : int
+        The bytes of x, w and y, each counted once.
     workspace : int
         The bytes held at once beyond inputs and result, at most.
+    blocks : tuple
+        The parts of y that are worked out in turn, where the problem is solved as it stands.
     nanoseconds : float
         What the planner thinks that it takes.
     holds_data : bool
