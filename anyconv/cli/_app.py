@@ -3,6 +3,7 @@
 import platform
 import shlex
 import sys
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +22,11 @@ from ._errors import CommandError, told
 from ._predict import classifier_of, read_image
 from ._report import confusion, draw_all, print_confusion, train_with_progress
 from ._run_folder import Configuration, RunFolder
-from ._training import Normalisation, Trainer, evaluate
+from ._training import Trainer, evaluate
 
 app = typer.Typer(
     name="anyconv",
     help="Convolutional networks on NumPy, CuPy, PyTorch or JAX arrays.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -42,9 +42,11 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     command = typer.main.get_command(app)
     try:
-        result = command.main(arguments, prog_name="anyconv", standalone_mode=False)
+        result = command.main(arguments or ["--help"], prog_name="anyconv", standalone_mode=False)
     except typer.Abort:  # what it makes of Ctrl-C
         raise KeyboardInterrupt from None
+    if not arguments:
+        return 2
     return result if isinstance(result, int) else 0
 
 
@@ -102,55 +104,66 @@ def train(
             raise CommandError(f"--resume takes all settings from the run, leave out {given[0]}")
         return _resume(RunFolder(resume), data, backend, device)
 
-    data = data or "digits"
+    data = "digits" if data is None else data
     images = _load(data, hold_out)
     model = model or _recipes.default_model(images)
     if model not in MODELS:
         raise CommandError(f"--model must be one of {', '.join(MODELS)}, got {model}")
-    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    recipe = _recipes.Recipe.from_dict(
-        _recipes.recipe(model, images).as_dict()
-        | {name: value for name, value in changes.items() if value is not None}
-    )
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    with told(ValueError):
+        recipe = replace(
+            _recipes.recipe(model, images),
+            **{name: value for name, value in changes.items() if value is not None},
+        )
     chosen = _backends.choose(backend, device)
     seed = 0 if seed is None else seed
     with told(ValueError):
         trainer = Trainer(images, model, recipe, seed, chosen)
-    folder = RunFolder(output or _free(Path("runs") / f"{images.name}-{model}"))
-    folder.create(
-        Configuration(
-            data=data if data == "digits" else str(Path(data).resolve()),
-            data_digest=images.digest(),
-            held_out=hold_out,
-            image_shape=images.image_shape,
-            classes=images.classes,
-            normalisation=Normalisation.of(images),
-            model=model,
-            recipe=recipe,
-            seed=seed,
-            backend=chosen.name,
-            device=chosen.label,
-            command=shlex.join(["anyconv", *sys.argv[1:]]),
-            versions=_versions(chosen.name),
-        )
+    configuration = Configuration(
+        data=data if data == "digits" else str(Path(data).resolve()),
+        data_digest=images.digest(),
+        held_out=hold_out,
+        image_shape=images.image_shape,
+        classes=images.classes,
+        normalisation=trainer.classifier.normalisation,
+        model=model,
+        recipe=recipe,
+        seed=seed,
+        backend=chosen.name,
+        device=chosen.label,
+        command=shlex.join(["anyconv", *sys.argv[1:]]),
+        versions=_versions(chosen.name),
     )
-    return _go_on(trainer, folder)
+    unnamed = Path("runs") / f"{images.name}-{model}"
+    folder = RunFolder.numbered(unnamed) if output is None else RunFolder.made(output)
+    with folder.locked():
+        folder.start(configuration)
+        return _go_on(trainer, folder)
 
 
 def _resume(folder: RunFolder, data: str | None, backend: str, device: str | None) -> int:
     """Continue a run from its last checkpoint, or from its start where there is none."""
     configuration = folder.configuration()
-    images = _load(data or configuration.data, configuration.held_out)
+    data = configuration.data if data is None else data
+    images = _load(data, configuration.held_out)
     if images.digest() != configuration.data_digest:
-        raise CommandError(f"the images in {data or configuration.data} are not those of the run")
+        raise CommandError(f"the images in {data} are not those of the run")
     if backend == "auto":
         backend, device = configuration.backend, device or configuration.device
     chosen = _backends.choose(backend, device)
-    trainer = Trainer(images, configuration.model, configuration.recipe, configuration.seed, chosen)
-    if folder.has_checkpoint:
-        with told(ValueError, KeyError):
-            trainer.load_state(folder.load())
-    return _go_on(trainer, folder)
+    with told(ValueError):
+        trainer = Trainer(
+            images, configuration.model, configuration.recipe, configuration.seed, chosen
+        )
+    with folder.locked():
+        if folder.has_checkpoint:
+            with folder.loaded() as state:
+                trainer.load_state(state)
+        return _go_on(trainer, folder)
 
 
 def _go_on(trainer: Trainer, folder: RunFolder) -> int:
@@ -166,15 +179,14 @@ def _go_on(trainer: Trainer, folder: RunFolder) -> int:
     try:
         train_with_progress(trainer, folder, console)
     except KeyboardInterrupt:
-        done = len(trainer.history) if folder.has_checkpoint else 0
-        console.print(
-            f"Stopped after {done} of {trainer.recipe.epochs} epochs. Go on with\n"
+        console.print(  # what is saved counts, not what is computed
+            f"Stopped after {folder.epochs_done()} of {trainer.recipe.epochs} epochs. Go on with\n"
             f"  anyconv train --resume {escape(shlex.quote(str(folder.path)))}"
         )
         return 130
     # Again: the run may have been killed after its last checkpoint, but before these.
     folder.write_metrics(trainer.history)
-    draw_all(trainer, folder.path)
+    draw_all(trainer, folder.path, console)
     last = trainer.history[-1]
     console.print(
         f"[bold]test accuracy {last.test_accuracy:.2%}[/bold] after {last.epoch} epochs, "
@@ -227,13 +239,19 @@ def evaluate_command(
     """Measure a trained network on the test images of a data set."""
     folder = RunFolder(run_folder)
     configuration = folder.configuration()
-    images = _load(data or configuration.data, None if data else configuration.held_out)
+    if data is None:
+        images = _load(configuration.data, configuration.held_out)
+    else:
+        images = _load(data, None)
     shape, classes = configuration.image_shape, configuration.classes
     if images.image_shape != shape or images.classes != classes:
         raise CommandError(
             f"the network was trained on images of shape {shape} in {len(classes)} classes, the "
             f"data have {images.image_shape} in {len(images.classes)}"
         )
+    # The data's own maximum: from 0 to 1, images of any range are comparable.
+    normalisation = configuration.normalisation._replace(maximum=images.maximum)
+    configuration = replace(configuration, normalisation=normalisation)
     classifier = classifier_of(folder, configuration, _backends.choose(backend, device))
     loss, accuracy = evaluate(classifier, images.test_x, images.test_y)
     for source in images.sources:
@@ -271,16 +289,6 @@ def _load(what: str, held_out: float | None) -> Dataset:
     with told(ValueError):
         data = load(what)
         return data if held_out is None else data.held_out(held_out)
-
-
-def _free(path: Path) -> Path:
-    """Return a path that is not there yet: the path itself, or with a number after it."""
-    number = 1
-    candidate = path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
 
 
 def _versions(backend: str) -> dict[str, Any]:

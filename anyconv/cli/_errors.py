@@ -9,9 +9,9 @@ class CommandError(Exception):
 
 
 @contextmanager
-def told(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors of these kinds into `CommandError` with the same message."""
+def told(*kinds: type[Exception], about: str = "") -> Iterator[None]:
+    """Turn errors of these kinds into `CommandError` with the same message, after what it is of."""
     try:
         yield
     except kinds as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"{about}: {error}" if about else str(error)) from error

@@ -1,7 +1,11 @@
-"""The pictures of a run: learning curves, confusion matrix, first filters, predictions."""
+"""The pictures of a run, as PNG: learning curves, confusion matrix, first filters, predictions.
 
+Names of classes are text of the user's, in which ``$`` begins no formula.
+"""
+
+import io
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +21,11 @@ Images = np.ndarray[Any, Any]
 _RIGHT, _WRONG = "#1a7f37", "#cf222e"
 _SHEET = 48
 _MOST_WRONG = 12
+_MOST_NUMBERED = 40  # classes of a confusion matrix with names and counts
+_LONGEST_LEVEL = 4  # letters of a name that finds room under its column
 
 
-def learning_curves(path: Path, history: Sequence[EpochResult]) -> None:
+def learning_curves(history: Sequence[EpochResult]) -> bytes:
     """Draw loss and accuracy by epoch."""
     figure = _figure(9, 3.6)
     epochs = [row.epoch for row in history]
@@ -34,29 +40,37 @@ def learning_curves(path: Path, history: Sequence[EpochResult]) -> None:
         axes.legend()
         if what == "accuracy":
             axes.set_title(f"test accuracy {history[-1].test_accuracy:.2%}")
-    _save(figure, path)
+    return _png(figure)
 
 
-def confusion_matrix(path: Path, matrix: Images, classes: Sequence[str]) -> None:
+def confusion_matrix(matrix: Images, classes: Sequence[str]) -> bytes:
     """Draw how often each class (row) was taken for each (column)."""
-    size = 1.5 + 0.5 * len(classes)
+    numbered = len(classes) <= _MOST_NUMBERED
+    size = 1.5 + 0.5 * len(classes) if numbered else 8.0
     figure = _figure(size + 0.4, size)
     axes = figure.add_subplot()
     axes.imshow(np.sqrt(matrix), cmap="Blues")
-    axes.set_xticks(range(len(classes)), classes)
-    axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
+    if numbered:
+        turn = 90 if max(map(len, classes)) > _LONGEST_LEVEL else 0
+        axes.set_xticks(range(len(classes)), classes, rotation=turn, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, parse_math=False)
+        _write_counts(axes, matrix)
+    axes.set_title(f"{np.trace(matrix)} of {matrix.sum()} right")
+    return _png(figure)
+
+
+def _write_counts(axes: Any, matrix: Images) -> None:
+    """Write each count into its cell."""
     dark = matrix.max() / 3
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             colour = "white" if count > dark else _RIGHT if row == column else _WRONG
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
-    axes.set_title(f"{np.trace(matrix)} of {matrix.sum()} right")
-    _save(figure, path)
 
 
-def filters(path: Path, weight: Images) -> None:
+def filters(weight: Images) -> bytes:
     """Draw the kernels of the first layer (rows, columns, C_in, C_out), in colour if C_in is 3."""
     count = weight.shape[-1]
     columns = min(8, count)
@@ -72,10 +86,10 @@ def filters(path: Path, weight: Images) -> None:
             axes.imshow(kernel.mean(axis=2), cmap="RdBu", vmin=-largest, vmax=largest)
         axes.set_axis_off()
     figure.suptitle("filters of the first layer")
-    _save(figure, path)
+    return _png(figure)
 
 
-def predictions(path: Path, data: Dataset, probabilities: Images) -> None:
+def predictions(data: Dataset, probabilities: Images) -> bytes:
     """Draw test images with what they were taken for; wrong ones come first and are marked red."""
     labels, classes = data.test_y, data.classes
     predicted = probabilities.argmax(axis=1)
@@ -96,7 +110,7 @@ def predictions(path: Path, data: Dataset, probabilities: Images) -> None:
         colour = _RIGHT
         if predicted[index] != labels[index]:
             text, colour = f"{text}\nis {classes[labels[index]]}", _WRONG
-        axes.set_title(text, fontsize=8, color=colour, pad=3)
+        axes.set_title(text, fontsize=8, color=colour, pad=3, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
@@ -107,7 +121,7 @@ def predictions(path: Path, data: Dataset, probabilities: Images) -> None:
         + (", these first" if 0 < len(wrong) <= _MOST_WRONG else "")
         + (f", {_MOST_WRONG} of them first" if len(wrong) > _MOST_WRONG else "")
     )
-    _save(figure, path)
+    return _png(figure)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -117,5 +131,10 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png")
+def _png(figure: Figure) -> bytes:
+    """Return a drawn figure; where the font lacks a letter of a name, it has a box."""
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.savefig(out, format="png")
+    return out.getvalue()

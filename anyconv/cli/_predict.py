@@ -16,16 +16,17 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 def classifier_of(folder: RunFolder, configuration: Configuration, backend: Backend) -> Classifier:
     """Return the network of a run as its last checkpoint has it."""
-    classifier = Classifier(
-        configuration.model,
-        configuration.image_shape,
-        len(configuration.classes),
-        configuration.normalisation,
-        backend,
-        np.random.default_rng(configuration.seed),
-    )
     with told(ValueError):
-        classifier.network.load_arrays(folder.load()["network"])
+        classifier = Classifier(
+            configuration.model,
+            configuration.image_shape,
+            len(configuration.classes),
+            configuration.normalisation,
+            backend,
+            np.random.default_rng(configuration.seed),
+        )
+    with folder.loaded() as state:
+        classifier.network.load_arrays(state["network"])
     return classifier
 
 
@@ -40,7 +41,7 @@ def read_image(
         with Image.open(path, formats=("PNG", "JPEG")) as file:
             upright = ImageOps.exif_transpose(file)
             if upright.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+                upright = _of_eight_bits(upright)
             # Transparent pixels have any colour at all: lay the picture on white first.
             if channels != 4 and upright.has_transparency_data:
                 layer = upright.convert("RGBA")
@@ -50,11 +51,21 @@ def read_image(
         raise CommandError(f"{path}: there is no such file") from None
     except UnidentifiedImageError:
         raise CommandError(f"{path}: is not a PNG or JPEG image") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # damaged files make Pillow raise errors of many kinds
         raise CommandError(f"{path}: can't be read as an image, {error}") from None
     resized = converted.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(resized).reshape(height, width, channels)
+    pixels = np.array(resized).reshape(height, width, channels)
     if invert:
-        pixels = 255 - pixels
+        pixels[..., :3] = 255 - pixels[..., :3]  # but not how opaque they are
     maximum = configuration.normalisation.maximum
     return np.rint(pixels.astype(np.float64) * (maximum / 255)).astype(np.uint8)
+
+
+def _of_eight_bits(deep: Image.Image) -> Image.Image:
+    """Return a grey picture of 16 bits a pixel in eight; it may name one grey as transparent."""
+    pixels = np.asarray(deep)
+    picture = Image.fromarray((pixels >> 8).astype(np.uint8))
+    if "transparency" in deep.info:
+        opaque = pixels != deep.info["transparency"]
+        picture.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    return picture

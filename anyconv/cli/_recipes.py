@@ -4,11 +4,23 @@ All numbers were chosen on images held out of the training sets, never on the te
 """
 
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from anyconv.datasets import Dataset, random_affine, random_light
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Say whether a value is a whole number of at least so much; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _require_numbers(**numbers: object) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or not 0 <= value < inf:
+            raise ValueError(f"`{name}` must be a number from 0, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,11 @@ class Augmentation:
     contrast: float = 0.0
     colour: float = 0.0
     brightness: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the amounts."""
+        amounts = {name: value for name, value in asdict(self).items() if name != "mirror"}
+        _require_numbers(**amounts)
 
     def __call__(
         self, images: np.ndarray[Any, Any], rng: np.random.Generator
@@ -54,6 +71,18 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        """Check the numbers, which come from the command line or from a file."""
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not is_whole(value, 1):
+                raise ValueError(f"`{name}` must be a whole number from 1, got {value!r}")
+        _require_numbers(
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values."""

@@ -1,5 +1,6 @@
 """What a run shows while it trains and when it is done."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from anyconv.datasets import Dataset
 from anyconv.nn._arrays import to_numpy
 
 from . import _pictures
-from ._run_folder import RunFolder
+from ._run_folder import RunFolder, write
 from ._training import Classifier, EpochResult, Trainer
+
+_MOST_CONFUSED = 10
+_ANY_WIDTH = 100_000
 
 
 def train_with_progress(trainer: Trainer, folder: RunFolder, console: Console) -> None:
@@ -45,17 +49,25 @@ def train_with_progress(trainer: Trainer, folder: RunFolder, console: Console) -
             console.print(_line(result, trainer.recipe.epochs))
 
 
-def draw_all(trainer: Trainer, path: Path) -> None:
-    """Draw the four pictures of a run that has finished an epoch."""
+def draw_all(trainer: Trainer, path: Path, console: Console) -> None:
+    """Draw the four pictures of a run that has finished an epoch, or warn of those that fail."""
     data, classifier = trainer.data, trainer.classifier
     probabilities = classifier.probabilities(data.test_x)
-    _pictures.learning_curves(path / "learning_curves.png", trainer.history)
-    _pictures.confusion_matrix(
-        path / "confusion_matrix.png", confusion(classifier, data), data.classes
-    )
     _, first = next(classifier.network.leaves())
-    _pictures.filters(path / "filters.png", to_numpy(first.parameters["w"]))
-    _pictures.predictions(path / "predictions.png", data, probabilities)
+    pictures: dict[str, Callable[[], bytes]] = {
+        "learning_curves": lambda: _pictures.learning_curves(trainer.history),
+        "confusion_matrix": lambda: _pictures.confusion_matrix(
+            confusion(classifier, data), data.classes
+        ),
+        "filters": lambda: _pictures.filters(to_numpy(first.parameters["w"])),
+        "predictions": lambda: _pictures.predictions(data, probabilities),
+    }
+    for name, drawn in pictures.items():
+        try:
+            write(path / f"{name}.png", drawn())
+        except Exception as error:  # the run is trained and saved, whatever a picture comes to
+            reason = " ".join(str(error).split()) or type(error).__name__
+            console.print(f"warning: {name}.png is not drawn: {escape(reason)}", style="yellow")
 
 
 def confusion(classifier: Classifier, data: Dataset) -> np.ndarray[Any, Any]:
@@ -69,12 +81,26 @@ def confusion(classifier: Classifier, data: Dataset) -> np.ndarray[Any, Any]:
 def print_confusion(
     console: Console, matrix: np.ndarray[Any, Any], classes: tuple[str, ...]
 ) -> None:
-    """Print a confusion matrix with the accuracy of each class."""
-    table = Table("true \\ predicted", *(escape(name) for name in classes), "right")
-    for name, row, own in zip(classes, matrix, np.diag(matrix), strict=True):
-        counts = [str(count) if count else "." for count in row]
-        table.add_row(escape(name), *counts, f"{own / max(1, row.sum()):.1%}")
-    console.print(table)
+    """Print a confusion matrix with the accuracy of each class; its largest counts if too wide."""
+    if 4 * len(classes) <= console.width:  # a digit and the rest of its column
+        table = Table("true \\ predicted", *(escape(name) for name in classes), "right")
+        for name, row, own in zip(classes, matrix, np.diag(matrix), strict=True):
+            counts = [str(count) if count else "." for count in row]
+            table.add_row(escape(name), *counts, f"{own / max(1, row.sum()):.1%}")
+        unlimited = console.options.update(width=_ANY_WIDTH)
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            console.print(table)
+            return
+    wrong = matrix - np.diag(np.diag(matrix))
+    worst = (-wrong).argsort(axis=None, kind="stable")[:_MOST_CONFUSED]
+    confused = "confused most often:" if wrong.any() else "none is confused."
+    console.print(f"A table of {len(classes)} classes is too wide here; {confused}")
+    for row, column in zip(*np.unravel_index(worst, wrong.shape), strict=True):
+        if wrong[row, column]:
+            console.print(
+                f"  {escape(classes[row])} taken for {escape(classes[column])}: "
+                f"{wrong[row, column]} of {matrix[row].sum()}"
+            )
 
 
 def _line(result: EpochResult, epochs: int) -> str:

@@ -163,12 +163,15 @@ class Trainer:
         hits = xp.sum(xp.astype(xp.argmax(scores, axis=1) == y, y.dtype))
         return float(loss), int(hits)
 
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-len(self.data.train_x) // self.recipe.batch_size)
+
     def _set_learning_rate(self) -> None:
-        steps_per_epoch = -(-len(self.data.train_x) // self.recipe.batch_size)
         self.optimizer.learning_rate = warmup_cosine(
             self.optimizer.steps,
-            steps=steps_per_epoch * self.recipe.epochs,
-            warmup=steps_per_epoch,
+            steps=self._steps_per_epoch * self.recipe.epochs,
+            warmup=self._steps_per_epoch,
             peak=self.recipe.learning_rate,
         )
 
@@ -187,9 +190,18 @@ class Trainer:
         """Go on from what `state` returned."""
         network = self.classifier.network
         network.load_arrays(state["network"])
+        for name, moment in state["optimizer"].items():  # such as mean/0.w, of 0.w
+            shape = state["network"][name.partition("/")[2]].shape
+            if moment.shape != shape:
+                raise ValueError(f"`{name}` must have shape {shape}, got {moment.shape}")
         self.optimizer.load_arrays(state["optimizer"], network, steps=state["steps"])
         self.rng.bit_generator.state = json.loads(state["generator"])
         self.history = [EpochResult(*row) for row in json.loads(state["history"])]
+        if not all(isinstance(value, int | float) for row in self.history for value in row):
+            raise ValueError("the history must hold numbers")
+        steps = len(self.history) * self._steps_per_epoch
+        if self.optimizer.steps != steps:
+            raise ValueError(f"{len(self.history)} epochs are {steps} steps, got {state['steps']}")
 
 
 def evaluate(classifier: Classifier, images: Images, labels: Images) -> tuple[float, float]:

@@ -51,6 +51,8 @@ def load(what: str | Path) -> Dataset:
         return load_digits()
     if not isinstance(what, str | Path):
         raise TypeError(f"`what` must be a name or a path, got {type(what).__name__}")
+    if what == "":
+        raise DatasetError("`what` must be a name or a path, got an empty text")
     path = Path(what)
     if not path.exists():
         raise DatasetError(f"{what}: there is no such file or folder (nor data set: digits)")

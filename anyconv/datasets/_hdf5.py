@@ -14,6 +14,7 @@ import numpy as np
 from ._dataset import DatasetError
 
 _DAMAGED = "is a damaged HDF5 file, download it again"
+_MOST_LINKS = 16
 _LFS = b"version https://git-lfs.github.com/spec/"
 _OTHERS = {
     b"PK\x03\x04": "a zip archive: unpack it first",
@@ -39,16 +40,20 @@ def read_part(path: Path, part: str) -> Part:
             return _part(path, file, part)
         except DatasetError:
             raise
-        except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError):
+        except MemoryError:
+            raise DatasetError(f"{path}: takes more memory than there is") from None
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError):
             # Whatever the HDF5 library trips over where the structure of the file is damaged.
             raise DatasetError(f"{path}: {_DAMAGED}") from None
 
 
 def _part(path: Path, file: Any, part: str) -> Part:
     keys = {"x": f"{part}_set_x", "y": f"{part}_set_y", "classes": "list_classes"}
-    if missing := [key for key in keys.values() if key not in file]:
-        there = ", ".join(sorted(file)) or "nothing"
-        raise DatasetError(f"{path}: `{missing[0]}` is missing, the file holds {there}")
+    there = sorted(file)  # the names alone: `key in file` would follow links
+    if missing := [key for key in keys.values() if key not in there]:
+        raise DatasetError(
+            f"{path}: `{missing[0]}` is missing, the file holds {', '.join(there) or 'nothing'}"
+        )
     nodes = {short: _node(path, file, key) for short, key in keys.items()}
     maximum = int(nodes["x"].attrs.get("maximum", 255))
     x = _images(path, keys["x"], nodes["x"])
@@ -93,6 +98,10 @@ def _opened(path: Path) -> Any:
             raise DatasetError(
                 f"{path}: is truncated, {size[1]} of {size[2]} bytes are there; download it again"
             ) from None
+        if isinstance(error, BlockingIOError) or "already open for" in str(error):
+            raise DatasetError(
+                f"{path}: is open for writing in another program, close it there first"
+            ) from None
         raise DatasetError(f"{path}: {_DAMAGED}") from None
 
 
@@ -119,13 +128,34 @@ def _node(path: Path, file: Any, key: str) -> Any:
     """Return a data set whose bytes lie in this very file."""
     import h5py
 
-    if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
-        raise DatasetError(f"{path}: `{key}` is a link to another file, which is not followed")
-    node = file[key]
+    node = _linked(path, file, key)
     if not isinstance(node, h5py.Dataset):
         raise DatasetError(f"{path}: `{key}` must be a data set, got a group")
     if node.external or node.is_virtual:
         raise DatasetError(f"{path}: `{key}` keeps its data in other files, which are not followed")
+    return node
+
+
+def _linked(path: Path, file: Any, key: str) -> Any:
+    """Return what a name leads to, link by link, for HDF5 itself would go on in other files."""
+    import h5py
+
+    node, steps, links = file, [key], 0
+    while steps:
+        name = steps.pop(0)
+        if name in ("", "."):
+            continue
+        if not isinstance(node, h5py.Group) or name not in list(node) or links > _MOST_LINKS:
+            raise DatasetError(f"{path}: `{key}` is a link that leads nowhere")
+        link = node.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise DatasetError(f"{path}: `{key}` is a link to another file, which is not followed")
+        if isinstance(link, h5py.SoftLink):
+            links += 1
+            steps = link.path.split("/") + steps
+            node = file if link.path.startswith("/") else node
+        else:
+            node = node[name]
     return node
 
 
@@ -141,7 +171,13 @@ def _images(path: Path, key: str, node: Any) -> np.ndarray[Any, Any]:
         raise DatasetError(f"{rule} with 1 to 4 channels, got {shape}{hint}")
     if node.dtype != np.uint8:
         raise DatasetError(f"{path}: `{key}` must be uint8, got {node.dtype}")
-    return np.asarray(node[...])
+    try:
+        return np.asarray(node[...])
+    except MemoryError:
+        raise DatasetError(
+            f"{path}: `{key}` of shape {shape} takes more memory than there is, "
+            f"{node.nbytes:,} bytes"
+        ) from None
 
 
 def _labels(path: Path, key: str, node: Any, m: int, classes: int) -> np.ndarray[Any, Any]:

@@ -9,6 +9,10 @@ import numpy as np
 
 Images = np.ndarray[Any, Any]
 
+# So that positions stay finite in float32.
+_LARGEST = 1e9
+_LARGEST_LOGARITHM = 10.0  # of a magnification: 22026-fold
+
 
 def random_affine(
     images: Images,
@@ -25,7 +29,7 @@ def random_affine(
     Parameters
     ----------
     images : numpy.ndarray, shape (m, height, width, channels)
-        float32.
+        float32 (or another real floating dtype): divide stored pixels by their maximum first.
     rng : numpy.random.Generator
         Where the amounts are drawn from.
     rotation : float
@@ -42,9 +46,17 @@ def random_affine(
     numpy.ndarray
         Images of the same shape, sampled bilinearly; what lies outside continues the edge.
 
+    Raises
+    ------
+    TypeError
+        If `images` is not a NumPy array of a real floating dtype.
+    ValueError
+        If `images` has not four axes, or an amount is not from 0 to 1e9 (`zoom` and `stretch`: to
+        10).
+
     See Also
     --------
-    random_light
+    warp, random_light
 
     Examples
     --------
@@ -54,6 +66,8 @@ def random_affine(
     True
     """
     m = _checked(images)[0]
+    _require_amounts(_LARGEST, rotation=rotation, shift=shift)
+    _require_amounts(_LARGEST_LOGARITHM, zoom=zoom, stretch=stretch)
     angle = np.deg2rad(rng.uniform(-rotation, rotation, m))
     scale = np.exp(rng.uniform(-zoom, zoom, m))
     ratio = np.exp(rng.uniform(-stretch, stretch, m) / 2)
@@ -75,7 +89,7 @@ def warp(images: Images, matrices: np.ndarray[Any, Any]) -> Images:
     Parameters
     ----------
     images : numpy.ndarray, shape (m, height, width, channels)
-        float32.
+        float32 (or another real floating dtype): divide stored pixels by their maximum first.
     matrices : numpy.ndarray, shape (m, 2, 3)
         ``matrices[i] @ (row, column, 1)`` is where the output pixel is read from, both counted
         from the centre of the image.
@@ -84,10 +98,28 @@ def warp(images: Images, matrices: np.ndarray[Any, Any]) -> Images:
     -------
     numpy.ndarray
         Images of the same shape; what lies outside continues the edge.
+
+    Raises
+    ------
+    TypeError
+        If `images` is not a NumPy array of a real floating dtype, or `matrices` not one of numbers.
+    ValueError
+        If `images` has not four axes, or `matrices` another shape or a number not from -1e9 to 1e9.
+
+    See Also
+    --------
+    random_affine
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(4, dtype=np.float32).reshape(1, 1, 4, 1)
+    >>> half_a_pixel_on = np.array([[[1, 0, 0], [0, 1, 0.5]]])
+    >>> warp(x, half_a_pixel_on).ravel()
+    array([0.5, 1.5, 2.5, 3. ], dtype=float32)
     """
     m, height, width, channels = _checked(images)
-    if matrices.shape != (m, 2, 3):
-        raise ValueError(f"`matrices` must have shape {(m, 2, 3)}, got {matrices.shape}")
+    _require_matrices(matrices, m)
     centre = np.array([(height - 1) / 2, (width - 1) / 2], dtype=np.float32)
     rows = np.arange(height, dtype=np.float32)[:, None] - centre[0]  # (height, 1)
     columns = np.arange(width, dtype=np.float32) - centre[1]  # (width,)
@@ -123,7 +155,7 @@ def random_light(
     Parameters
     ----------
     images : numpy.ndarray, shape (m, height, width, channels)
-        float32.
+        float32 (or another real floating dtype): divide stored pixels by their maximum first.
     rng : numpy.random.Generator
         Where the amounts are drawn from.
     contrast, colour : float
@@ -135,6 +167,13 @@ def random_light(
     -------
     numpy.ndarray
         Images of the same shape, not clipped.
+
+    Raises
+    ------
+    TypeError
+        If `images` is not a NumPy array of a real floating dtype.
+    ValueError
+        If `images` has not four axes, or an amount is not from 0 to 1e9.
 
     See Also
     --------
@@ -148,6 +187,7 @@ def random_light(
     dtype('float32')
     """
     m, _, _, channels = _checked(images)
+    _require_amounts(_LARGEST, contrast=contrast, colour=colour, brightness=brightness)
     factor = rng.uniform(1 - contrast, 1 + contrast, (m, 1, 1, 1))
     factor = factor * rng.uniform(1 - colour, 1 + colour, (m, 1, 1, channels))
     offset = rng.uniform(-brightness, brightness, (m, 1, 1, 1))
@@ -162,8 +202,34 @@ def _checked(images: Images) -> tuple[int, int, int, int]:
         raise ValueError(
             f"`images` must have shape (m, height, width, channels), got {images.shape}"
         )
+    if images.dtype.kind != "f":
+        raise TypeError(
+            f"`images` must have a real floating dtype, got {images.dtype}: divide stored pixels "
+            "by their maximum first, images.astype(numpy.float32) / maximum"
+        )
     m, height, width, channels = images.shape
     return m, height, width, channels
+
+
+def _require_amounts(largest: float, **amounts: float) -> None:
+    """Check the range of every amount; NaN is in none."""
+    for name, value in amounts.items():
+        if not 0 <= value <= largest:
+            raise ValueError(f"`{name}` must be from 0 to {largest:g}, got {value}")
+
+
+def _require_matrices(matrices: np.ndarray[Any, Any], m: int) -> None:
+    """Check that there is a map for each image, of numbers that can't overflow."""
+    if not isinstance(matrices, np.ndarray) or matrices.dtype.kind not in "fiu":
+        got = getattr(matrices, "dtype", type(matrices).__name__)
+        raise TypeError(f"`matrices` must be a NumPy array of real numbers, got {got}")
+    if matrices.shape != (m, 2, 3):
+        raise ValueError(f"`matrices` must have shape {(m, 2, 3)}, got {matrices.shape}")
+    if not (within := abs(matrices) <= _LARGEST).all():  # NaN is not
+        raise ValueError(
+            f"`matrices` must hold numbers from {-_LARGEST:g} to {_LARGEST:g}, "
+            f"got {matrices[~within][0]}"
+        )
 
 
 def _cells(

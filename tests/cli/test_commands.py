@@ -1,8 +1,10 @@
 """predict, evaluate and devices answer; whatever is wrong is told in one line."""
 
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -16,8 +18,11 @@ for extra in ("matplotlib", "rich", "typer"):  # with h5py and pillow: the extra
     pytest.importorskip(extra)
 h5py = pytest.importorskip("h5py")
 Image = pytest.importorskip("PIL.Image")
+Console = pytest.importorskip("rich.console").Console
 _app = pytest.importorskip("anyconv.cli._app")
 _backends = pytest.importorskip("anyconv.cli._backends")
+
+print_confusion = _app.print_confusion
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +93,24 @@ def test_predict_scales_pictures_of_sixteen_bits(trained, tmp_path):
     np.testing.assert_array_equal(pixels, np.full((8, 8, 1), 40_000 >> 8))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_predict_lays_a_transparent_grey_on_white(dtype, trained, tmp_path):
+    path = tmp_path / "grey.png"
+    grey = np.full((16, 16), 40 * (np.iinfo(dtype).max // 255), dtype=dtype)
+    grey[:, 8:] = clear = grey[0, 0] // 2
+    Image.fromarray(grey).save(path, transparency=int(clear))
+    pixels = _app.read_image(path, _app.RunFolder(trained).configuration())
+    np.testing.assert_array_equal(pixels[:, [0, 7], 0], [[40, 255]] * 8)
+
+
+def test_inverting_leaves_opaque_what_is_opaque(trained, tmp_path):
+    configuration = replace(_app.RunFolder(trained).configuration(), image_shape=(8, 8, 4))
+    path = tmp_path / "ink.png"
+    Image.new("RGBA", (8, 8), (10, 20, 30, 200)).save(path)
+    pixels = _app.read_image(path, configuration, invert=True)
+    np.testing.assert_array_equal(pixels[0, 0], [245, 235, 225, 200])
+
+
 def test_pixels_come_in_the_range_of_the_training_images(tmp_path):
     assert main(["train", "--backend", "numpy", "--epochs", "1", "--output", f"{tmp_path}/r"]) == 0
     path = tmp_path / "white.png"
@@ -114,6 +137,48 @@ def test_evaluate_counts_what_is_wrong(trained, bars, tmp_path, capsys):
         file["test_set_y"][:6] = 1  # labels 0 1 2 3 0 1: five of the six are wrong now
     assert main(["evaluate", str(trained), "--data", str(path)]) == 0
     assert f"test accuracy {20 / 24:.2%} on 24 images" in capsys.readouterr().out
+
+
+def test_evaluate_divides_by_the_maximum_of_the_data(trained, bars, tmp_path, capsys):
+    """The same pictures in fewer grey levels look the same to the network."""
+    path = tmp_path / "dim.h5"
+    shutil.copy(bars, path)
+    with h5py.File(path, "a") as file:
+        for part in ("train", "test"):
+            pixels = file[f"{part}_set_x"]
+            pixels[...] = np.rint(pixels[...] * (16 / 255)).astype(np.uint8)
+            pixels.attrs["maximum"] = 16
+    accuracies = []
+    for options in ([], ["--data", str(path)]):
+        assert main(["evaluate", str(trained), *options]) == 0
+        accuracies.append(capsys.readouterr().out.splitlines()[-1])
+    own, dim = (float(line.rpartition(" ")[2]) for line in accuracies)
+    assert "test accuracy 100.00%" in accuracies[1]
+    np.testing.assert_allclose(dim, own, rtol=0.1)
+
+
+@pytest.mark.parametrize(("width", "classes"), [(40, 4), (80, 26), (80, 1000)])
+def test_a_confusion_too_wide_for_the_terminal_is_listed(width, classes, capsys):
+    matrix = 5 * np.eye(classes, dtype=np.int64)
+    matrix[1, 2], matrix[3, 0] = 2, 4
+    names = tuple(f"[c]{number}" for number in range(classes))
+    print_confusion(Console(width=width, soft_wrap=True), matrix, names)
+    assert capsys.readouterr().out.splitlines() == [
+        f"A table of {classes} classes is too wide here; confused most often:",
+        "  [c]3 taken for [c]0: 4 of 9",
+        "  [c]1 taken for [c]2: 2 of 7",
+    ]
+    print_confusion(Console(width=width, soft_wrap=True), np.diag(np.diag(matrix)), names)
+    assert capsys.readouterr().out.endswith("is too wide here; none is confused.\n")
+
+
+def test_a_confusion_that_fits_is_a_table(capsys):
+    matrix = np.full((12, 12), 7)
+    matrix[3, 4] = 12_345
+    print_confusion(Console(width=90), matrix, tuple(map(str, range(12))))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12 + 4
+    assert "12345" in lines[6] and "…" not in "".join(lines)
 
 
 def test_confusion_has_the_true_class_in_rows(bars):
@@ -208,6 +273,13 @@ def test_wrong_options_are_told(bars, tmp_path, capsys):
         ),
         ((*train, "--epochs", "0"), 2, "Invalid value for '--epochs'"),
         ((*train, "--epoch", "3"), 2, "No such option"),
+        (("train", "--data", ""), 1, "`what` must be a name or a path, got an empty text"),
+        ((*train, "--learning-rate", "inf"), 1, "`learning_rate` must be a number from 0, got inf"),
+        (
+            (*train, "--output", bars / "run"),
+            1,
+            f"{bars / 'run'} can't be written: Not a directory",
+        ),
         (("fly",), 2, "No such command 'fly'"),
         (("predict",), 2, "Missing argument"),
         (("train", "--resume", tmp_path), 1, f"{tmp_path} is not the folder of a run"),
@@ -293,6 +365,91 @@ def test_damaged_runs_are_told(name, content, text, trained, picture, tmp_path, 
     assert text in line
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"model": "huge"}, "`model` must be one of notebook, small, large, got 'huge'"),
+        ({"seed": "a"}, "`seed` must be a whole number from 0, got 'a'"),
+        ({"seed": -1}, "`seed` must be a whole number from 0, got -1"),
+        ({"data": 5}, "`data` must be text, got 5"),
+        ({"held_out": 5}, "`held_out` must be null or a share, got 5"),
+        ({"image_shape": [8, 8]}, "`image_shape` must be three whole numbers from 1, got (8, 8)"),
+        ({"image_shape": [-1, 8, 1]}, "`image_shape` must be three whole numbers from 1"),
+        ({"classes": ["a"]}, "`classes` must be two or more names, got ('a',)"),
+        ({"normalisation": {}}, "missing 3 required"),
+        ({"normalisation": {"maximum": 0, "mean": 0, "deviation": 1}}, "`normalisation` must be a"),
+        ({"extra": 1}, "unexpected keyword argument 'extra'"),
+        ({"epochs": "x"}, "`epochs` must be a whole number from 1, got 'x'"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number from 1, got 0"),
+        ({"learning_rate": None}, "`learning_rate` must be a number from 0, got None"),
+        ({"weight_decay": -1}, "`weight_decay` must be a number from 0, got -1"),
+        ({"augmentation": {"zoom": "a lot"}}, "`zoom` must be a number from 0, got 'a lot'"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("command", ["predict", "evaluate", "train"])
+def test_wrong_configurations_are_told(command, change, text, trained, picture, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    values = json.loads((run / "config.json").read_text())
+    for key, value in change.items():
+        (values["recipe"] if key in values["recipe"] else values)[key] = value
+    (run / "config.json").write_text(json.dumps(values))
+    arguments = {"predict": (run, picture), "evaluate": (run,), "train": ("--resume", run)}
+    code, line = failure(capsys, command, *arguments[command])
+    assert code == 1
+    assert line.startswith(f"{run / 'config.json'} is damaged: ") and text in line
+
+
+def text_of(content):
+    return np.frombuffer(content, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("history", text_of(b"null")),
+        ("history", text_of(b"[]")),
+        ("history", text_of(b"[[1]]")),
+        ("history", text_of(b'[["a", 0, 0, 0, 0, 0, 0, 0]]')),
+        ("history", text_of(b"\xff")),
+        ("history", h5py.Empty("u1")),
+        ("generator", text_of(b"{}")),
+        ("generator", text_of(b"3")),
+        ("network", np.zeros(3)),
+        ("network", None),
+        ("network/0.w", h5py.Empty("f4")),
+        ("network/0.w", "text"),
+        ("network/0.w", np.zeros(3)),
+        ("optimizer", np.zeros(3)),
+        ("optimizer", None),
+        ("optimizer/mean/0.w", np.zeros(3)),
+    ],
+    ids=str,
+)
+def test_wrong_checkpoints_are_told(name, content, trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    with h5py.File(run / "checkpoint.h5", "a") as file:
+        assert name in file
+        del file[name]
+        if content is not None:
+            file[name] = content
+    code, line = failure(capsys, "train", "--resume", run)
+    assert code == 1
+    assert line.startswith(f"{run / 'checkpoint.h5'} is damaged: ")
+
+
+def test_damaged_headers_of_pictures_are_told(trained, picture, tmp_path, capsys):
+    """A picture whose first chunk says that it is shorter than a header is."""
+    path = tmp_path / "short.png"
+    whole = picture.read_bytes()
+    path.write_bytes(whole[:11] + b"\x05" + whole[12:])
+    code, line = failure(capsys, "predict", trained, path)
+    assert code == 1
+    assert line.startswith(f"{path}: can't be read as an image, ")
+
+
 def test_an_error_nobody_foresaw_is_one_line_too(monkeypatch, capsys, bars):
     def broken(*_):
         raise ZeroDivisionError("this\ncan't be")
@@ -329,6 +486,14 @@ def test_without_the_extra_one_line_says_what_to_install(missing):
         f"anyconv: the command needs more packages ({missing} is missing): "
         'install anyconv with its extra "train", as the README says\n'
     )
+
+
+def test_nothing_asked_for_is_answered_with_the_help(capsys):
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    for command in ("train", "predict", "evaluate", "devices"):
+        assert command in captured.out
 
 
 def test_help_is_given():

@@ -1,12 +1,14 @@
 """A run learns, leaves its files, and goes on to the same bits however it was stopped."""
 
 import csv
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ for extra in ("matplotlib", "rich", "typer"):  # with h5py and pillow: the extra
 h5py = pytest.importorskip("h5py")
 Image = pytest.importorskip("PIL.Image")
 _backends = pytest.importorskip("anyconv.cli._backends")
+_pictures = pytest.importorskip("anyconv.cli._pictures")
 _run_folder = pytest.importorskip("anyconv.cli._run_folder")
 _training = pytest.importorskip("anyconv.cli._training")
 
@@ -152,11 +155,86 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(_run_folder.os, "replace", crash)
         assert main(["train", "--data", str(bars), *options]) == 1
-    assert "the disk is gone" in capsys.readouterr().err
-    assert (run / "checkpoint.h5.partial").exists()
+    assert capsys.readouterr().err == (
+        f"anyconv: {run / 'checkpoint.h5'} can't be written: the disk is gone\n"
+    )
+    assert not (run / "checkpoint.h5.partial").exists()
     assert len(contents(run)["history"]) == 2
     assert main(["train", "--resume", str(run)]) == 0
     assert_same_bits(run, trained)
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_ctrl_c_while_saving_counts_what_is_saved(
+    name, trained, bars, tmp_path, monkeypatch, capsys
+):
+    run, own, calls = tmp_path / "run", getattr(os, name), []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:  # config, checkpoint, metrics, and the checkpoint of the second epoch
+            raise KeyboardInterrupt
+        own(*arguments)
+
+    options = ["--backend", "numpy", "--epochs", "6", "--output", str(run)]
+    with monkeypatch.context() as patch:
+        patch.setattr(_run_folder.os, name, interrupted)
+        assert main(["train", "--data", str(bars), *options]) == 130
+    assert "Stopped after 1 of 6 epochs" in capsys.readouterr().out
+    assert sorted(path.name for path in run.iterdir()) == [
+        *("checkpoint.h5", "config.json", "metrics.csv")
+    ]
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_bits(run, trained)
+
+
+def test_a_full_disk_is_one_line(bars, tmp_path, monkeypatch, capsys):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run, own = tmp_path / "run", _run_folder.write
+
+    def limited(path, content):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        try:
+            own(path, content)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(_run_folder, "write", limited)
+    assert main(["train", "--data", str(bars), "--backend", "numpy", "--output", str(run)]) == 1
+    assert capsys.readouterr().err == (
+        f"anyconv: {run / 'checkpoint.h5'} can't be written: {os.strerror(errno.EFBIG)}\n"
+    )
+    assert [path.name for path in run.iterdir()] == ["config.json"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_warning(bars, tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise MemoryError("no room\nfor it")
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(_pictures, "confusion_matrix", broken)
+    options = ["--backend", "numpy", "--epochs", "1", "--output", str(run)]
+    assert main(["train", "--data", str(bars), *options]) == 0
+    output = capsys.readouterr().out
+    assert "warning: confusion_matrix.png is not drawn: no room for it\n" in output
+    assert "after 1 epochs" in output
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "metrics.csv", "checkpoint.h5"),
+        *("learning_curves.png", "filters.png", "predictions.png"),
+    }
+
+
+def test_one_command_at_a_time_writes_to_a_run(trained, capsys):
+    pytest.importorskip("fcntl")
+    before = (trained / "checkpoint.h5").read_bytes()
+    with _run_folder.RunFolder(trained).locked():
+        assert main(["train", "--resume", str(trained)]) == 1
+    assert capsys.readouterr().err == (
+        f"anyconv: {trained} is in use by another anyconv train: wait until it has ended\n"
+    )
+    assert (trained / "checkpoint.h5").read_bytes() == before
+    assert main(["train", "--resume", str(trained)]) == 0
 
 
 def test_a_finished_run_is_only_drawn_again(trained, capsys):
@@ -261,3 +339,9 @@ def test_runs_without_output_get_numbers(bars, tmp_path, monkeypatch):
     for expected in ("bars-small", "bars-small-2"):
         assert main(["train", "--data", str(bars), "--backend", "numpy", "--epochs", "1"]) == 0
         assert (tmp_path / "runs" / expected / "checkpoint.h5").exists()
+
+
+def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: _run_folder.RunFolder.numbered(tmp_path / "r"), range(40)))
+    assert len({folder.path for folder in made}) == 40

@@ -115,3 +115,58 @@ def test_what_is_no_batch_of_images_is_refused(change):
         change(np.ones((4, 4, 3), np.float32), rng)
     with pytest.raises(TypeError, match="`images` must be a NumPy array, got list"):
         change([[1.0]], rng)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "complex64"])
+def test_stored_pixels_are_refused(dtype):
+    """In uint8 the difference of two pixels would wrap."""
+    images, rng = np.ones((1, 4, 4, 1), dtype), np.random.default_rng(0)
+    calls = (
+        lambda: random_affine(images, rng, rotation=10),
+        lambda: random_light(images, rng),
+        lambda: warp(images, np.eye(2, 3)[None]),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=f"must have a real floating dtype, got {dtype}: div"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "largest"),
+    [
+        ("zoom", 1000, "10"),
+        ("stretch", 10.5, "10"),
+        ("rotation", -1.0, r"1e\+09"),
+        ("shift", np.inf, r"1e\+09"),
+        ("rotation", np.nan, r"1e\+09"),
+    ],
+)
+def test_amounts_out_of_range_are_refused(name, value, largest):
+    images, rng = np.ones((1, 4, 4, 1), np.float32), np.random.default_rng(0)
+    with pytest.raises(ValueError, match=f"`{name}` must be from 0 to {largest}, got {value}"):
+        random_affine(images, rng, **{name: value})
+
+
+def test_light_of_amounts_out_of_range_is_refused():
+    images, rng = np.ones((1, 4, 4, 1), np.float32), np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"`contrast` must be from 0 to 1e\+09, got -0\.5"):
+        random_light(images, rng, contrast=-0.5)
+
+
+def test_the_largest_amounts_are_carried_out():
+    images, rng = np.ones((3, 4, 4, 1), np.float32), np.random.default_rng(0)
+    changed = random_affine(images, rng, rotation=1e9, zoom=10, stretch=10, shift=1e9)
+    np.testing.assert_array_equal(changed, images)
+
+
+def test_maps_that_are_none_are_refused():
+    images, identity = np.ones((1, 4, 4, 1), np.float32), np.eye(2, 3)[None]
+    with pytest.raises(TypeError, match="`matrices` must be a NumPy array of real numbers, got li"):
+        warp(images, identity.tolist())
+    with pytest.raises(TypeError, match="of real numbers, got complex128"):
+        warp(images, identity * 1j)
+    with pytest.raises(ValueError, match=r"must have shape \(1, 2, 3\), got \(2, 3\)"):
+        warp(images, identity[0])
+    for value, text in ((np.nan, "nan"), (1e39, r"1e\+39")):
+        with pytest.raises(ValueError, match=rf"from -1e\+09 to 1e\+09, got {text}"):
+            warp(images, identity * value + 0)

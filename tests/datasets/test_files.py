@@ -1,5 +1,6 @@
 """Data sets are read as they are, and what is not one is named for what it is."""
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -286,6 +287,70 @@ def test_links_out_of_the_file_are_not_followed(tmp_path):
     assert "keeps its data in other files" in refusal(load_file, path)
 
 
+@pytest.mark.parametrize("link", ["/out", "out", "/group/x", "/group/../x", "/inner/again"])
+def test_links_that_lead_out_of_the_file_in_the_end_are_not_followed(link, tmp_path):
+    """HDF5 follows them all; the other file isn't even opened, so it need not be there."""
+    write(tmp_path / "secret.h5", {"x": arrays("train")["train_set_x"]})
+    path = write(tmp_path / "a.h5", both(train_set_x=None))
+    with h5py.File(path, "a") as file:
+        file["out"] = h5py.ExternalLink("secret.h5", "/x")
+        file["group"] = h5py.ExternalLink("secret.h5", "/")
+        file["inner/again"] = h5py.SoftLink("/out")
+        file["train_set_x"] = h5py.SoftLink(link)
+    for _ in range(2):
+        assert refusal(load_file, path).endswith(
+            "`train_set_x` is a link to another file, which is not followed"
+        )
+        (tmp_path / "secret.h5").unlink(missing_ok=True)
+
+
+def test_links_within_the_file_are_followed(tmp_path):
+    contents = both()
+    path = write(tmp_path / "a.h5", contents)
+    with h5py.File(path, "a") as file:
+        file["kept/x"] = file["train_set_x"]
+        del file["train_set_x"]
+        file["kept/first"] = h5py.SoftLink("x")
+        file["kept/second"] = h5py.SoftLink("./first")
+        file["train_set_x"] = h5py.SoftLink("/kept//second")
+    np.testing.assert_array_equal(load_file(path).train_x, contents["train_set_x"])
+
+
+@pytest.mark.parametrize("link", ["/none", "/train_set_x", "/list_classes/x"])
+def test_links_that_lead_nowhere_are_told(link, tmp_path):
+    path = write(tmp_path / "a.h5", both(train_set_x=None))
+    with h5py.File(path, "a") as file:
+        file["train_set_x"] = h5py.SoftLink(link)
+    assert refusal(load_file, path).endswith("`train_set_x` is a link that leads nowhere")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks files in another way")
+def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
+    path = write(tmp_path / "a.h5", both())
+    code = (
+        "import sys; from anyconv.datasets import load\n"
+        "try: load(sys.argv[1])\n"
+        "except ValueError as error: print(error)"
+    )
+    with h5py.File(path, "a"):
+        command = [sys.executable, "-c", code, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == (
+        f"{path}: is open for writing in another program, close it there first\n"
+    )
+
+
+def test_a_file_too_large_for_the_memory_is_not_called_damaged(tmp_path):
+    path = write(tmp_path / "a.h5", both(train_set_x=None))
+    shape = (2**40, 64, 64, 3)  # of which not one chunk is there
+    with h5py.File(path, "a") as file:
+        file.create_dataset("train_set_x", shape, np.uint8, chunks=(1, 64, 64, 3))
+    assert refusal(load_file, path) == (
+        f"{path}: `train_set_x` of shape {shape} takes more memory than there is, "
+        f"{2**40 * 64 * 64 * 3:,} bytes"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -357,6 +422,7 @@ def test_paths_that_are_not_there(tmp_path):
         "there is no such file or folder (nor data set: digits)"
     )
     assert "got 0 and 0" in refusal(load, tmp_path)
+    assert refusal(load, "") == "`what` must be a name or a path, got an empty text"
 
 
 def test_without_h5py_the_extra_is_named():
