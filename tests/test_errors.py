@@ -757,3 +757,34 @@ def test_without_fourier_transforms_other_algorithms_are_chosen(monkeypatch):
 def test_a_word_for_the_padding_of_pad():
     with pytest.raises(ValueError, match="`padding` must be numbers where there is no kernel"):
         anyconv.pad(np.ones((4, 4, 1)), "2")
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's of its own prototypes
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda torch, x: x.to_sparse(), "`x` must be a dense tensor, got torch.sparse_coo"),
+        (lambda torch, x: torch.nested.nested_tensor([x, x]), "`x` must be a dense tensor, got n"),
+        (lambda torch, x: x.to(torch.complex32), "convolution takes floating and complex dtypes"),
+    ],
+)
+def test_tensors_that_torch_has_few_functions_for(change, text):
+    torch = pytest.importorskip("torch")
+    x, w = torch.ones((5, 5, 4)), torch.ones((3, 3, 4, 8))
+    given = change(torch, x)
+    with pytest.raises(TypeError, match=text):
+        anyconv.conv_forward(given, w if given.dtype == x.dtype else w.to(given.dtype))
+
+
+def test_keys_of_random_numbers_are_no_numbers():
+    jax = pytest.importorskip("jax")
+    keys = jax.random.split(jax.random.key(0), 25).reshape(5, 5, 1)
+    with pytest.raises(TypeError, match="`x`"):
+        anyconv.max_pool_forward(keys, 2)
+
+
+def test_masked_blocks_of_dask_are_refused_at_once():
+    da = pytest.importorskip("dask.array")
+    x = da.ma.masked_less(da.ones((2, 5, 5, 4), chunks=1), 0)
+    with pytest.raises(TypeError, match="`x` must have no mask"):
+        anyconv.conv_forward(x, da.ones((3, 3, 4, 8)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from anyconv._checks import MOST, choice, integer, is_sequence
 from anyconv._geometry import Pairs, effective_kernel_size, same_padding
-from anyconv._namespace import is_kind
+from anyconv._namespace import is_kind, item_bytes
 from anyconv._typing import Array, DType, Namespace, Shape
 
 LAYOUTS = ("channels_last", "channels_first")
@@ -106,8 +106,10 @@ def check_sizes(name: str, shape: Shape, axes: Sequence[int]) -> None:
 
 
 def check_floating(name: str, xp: Namespace, dtype: DType, *, what: str) -> None:
-    """Refuse dtypes that are neither floating nor complex."""
-    if is_kind(xp, dtype, "real floating") or is_kind(xp, dtype, "complex floating"):
+    """Refuse dtypes that are neither floating nor complex, and complex numbers of halves."""
+    if is_kind(xp, dtype, "real floating"):
+        return
+    if is_kind(xp, dtype, "complex floating") and item_bytes(xp, dtype) >= 8:
         return
     raise TypeError(
         f"{what} takes floating and complex dtypes, got `{name}` of {dtype}; convert it first, "

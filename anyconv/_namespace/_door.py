@@ -6,7 +6,7 @@ from typing import Any
 
 import array_api_compat
 
-from anyconv._namespace._kinds import device, is_cupy, is_numpy, library_name, library_of
+from anyconv._namespace._kinds import device, is_cupy, is_numpy, is_torch, library_name, library_of
 from anyconv._namespace._places import memory_of
 from anyconv._typing import Array, DType, Namespace
 
@@ -39,6 +39,8 @@ def array_namespace(**arrays: Array) -> Namespace:
     if known is not None and all(other is kind for other in others):
         if is_cupy(known):
             _check_current_device(arrays)
+        elif is_torch(known):
+            _check_strided(arrays)
         return known
     for name, array in arrays.items():
         if _is_masked(array):
@@ -70,6 +72,19 @@ def _check_current_device(arrays: dict[str, Array]) -> None:
             )
 
 
+def _check_strided(arrays: dict[str, Array]) -> None:
+    """PyTorch has tensors whose elements do not lie side by side."""
+    import torch
+
+    for name, array in arrays.items():
+        if array.layout is not torch.strided or array.is_nested:
+            kind = "nested" if array.is_nested else array.layout
+            raise TypeError(
+                f"`{name}` must be a dense tensor, got {kind}; convert it first, for example with "
+                "to_dense()"
+            )
+
+
 @cache
 def _current_device() -> Callable[[], int]:
     import cupy
@@ -78,10 +93,10 @@ def _current_device() -> Callable[[], int]:
 
 
 def _is_masked(array: Array) -> bool:
-    """Whether some of an array's elements may be none, as NumPy's masked arrays have it."""
+    """Whether some of an array's elements, or of its blocks', may be none, as NumPy has it."""
     import numpy
 
-    return isinstance(array, numpy.ma.MaskedArray)
+    return isinstance(getattr(array, "_meta", array), numpy.ma.MaskedArray)
 
 
 def _unlike(what: str, values: dict[str, Any]) -> str:

@@ -30,7 +30,10 @@ def device(x: Array) -> Device:
 @lru_cache
 def is_kind(xp: Namespace, dtype: DType, kind: str) -> bool:
     """Whether a dtype is of one of the standard's kinds, such as `"real floating"`."""
-    return bool(xp.isdtype(dtype, kind))
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except TypeError:  # of dtypes that are none of the standard's, as JAX's keys of random numbers
+        return False
 
 
 @lru_cache
