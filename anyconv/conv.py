@@ -67,7 +67,7 @@ def conv_forward(
     dilation : int or one int for each spatial axis
         The step between the taps of a window; 1 means none.
     groups : int
-        Groups of channels that are convolved apart. It divides C_in and C_out.
+        Groups of channels that are convolved each by itself. It divides C_in and C_out.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
         What the padding holds: 1234 -> 00 1234 00, 32 1234 32, 11 1234 44 or 34 1234 12.
     layout : {"channels_last", "channels_first"}

@@ -1,4 +1,4 @@
-"""`fft` of long tiles where each channel is convolved apart; channels stay last.
+"""`fft` of long tiles of depthwise convolution; channels stay last.
 
 Compiled loops transform neighbours in memory together, so nothing is transposed for them. Spectra
 are multiplied point by point, those of all channels at once.

@@ -1,4 +1,4 @@
-"""`taps` where each channel is convolved apart, in compiled loops that leave padding out.
+"""`taps` of depthwise convolution, in compiled loops that leave padding out.
 
 The sum of `x_(stride o + dilation t - padding) w_t` is over the taps t that are on a cell of the
 input. So a slab is a view of these cells, and no memory is held.

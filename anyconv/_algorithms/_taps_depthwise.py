@@ -1,4 +1,4 @@
-"""`taps` where each channel is convolved apart: the product of a tap is elementwise.
+"""`taps` of depthwise convolution: the product of a tap is elementwise.
 
 What counts is that the library's inner loop is long. So a tap's factors, one a channel, are
 repeated for each output of a row, and the sum is kept in place, in blocks that a core's own cache
@@ -30,7 +30,7 @@ class DepthwiseTaps(Algorithm):
 
     @classmethod
     def suits(cls, problem: Problem, operation: Operation, traits: Traits) -> bool:
-        """Channels that are convolved apart."""
+        """Depthwise convolution."""
         return problem.is_depthwise
 
     @classmethod

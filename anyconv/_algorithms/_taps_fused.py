@@ -1,4 +1,4 @@
-"""`taps` where each channel is convolved apart and the library adds products in one pass.
+"""`taps` of depthwise convolution where the library adds products in one pass.
 
 The sum over all taps is one call then, and what counts is again that its inner loop is long. So
 the outputs of a row and their channels are one axis p wherever no stride breaks the row,
@@ -19,7 +19,7 @@ from anyconv._typing import Array, Namespace, Operation
 
 
 def has_one_output_each(problem: Problem) -> bool:
-    """Whether each channel is convolved apart, to a single one."""
+    """Whether a convolution is depthwise, with one output for each channel."""
     return problem.is_depthwise and problem.groups == problem.out_channels
 
 

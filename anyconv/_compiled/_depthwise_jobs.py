@@ -1,4 +1,4 @@
-"""Jobs of convolutions whose channels are convolved apart, forward and both gradients."""
+"""Jobs of depthwise convolution, forward and both gradients."""
 
 from collections.abc import Sequence
 from math import gcd, prod

@@ -195,7 +195,7 @@ class Problem:
 
     @cached_property
     def is_depthwise(self) -> bool:
-        """Whether each input channel is convolved apart from all others; one alone with one."""
+        """Whether each input channel is convolved by itself; one alone, with one output."""
         return self.groups == self.in_channels and (self.groups > 1 or self.out_channels == 1)
 
 
