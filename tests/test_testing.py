@@ -263,6 +263,35 @@ def test_a_gradient_of_zero_is_right_where_nothing_changes():
     assert abs(centred[1].numerical) < 1e-7
 
 
+HIDDEN = {
+    "zero for one": (lambda x: x + 1e10, lambda dy, x: 0 * dy),
+    "right, for all one can tell": (lambda x: x + 1e10, lambda dy, x: dy),
+    "nothing left of the step": (lambda x: x + 1e20, lambda dy, x: 0 * dy),
+    "twice a small one": (lambda x: 1 + 1e-10 * x, lambda dy, x: 2e-10 * dy),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_rounding_hides_does_not_pass(name, xp):
+    forward, backward = HIDDEN[name]
+    with pytest.raises(ValueError) as caught:
+        check_gradients(forward, backward, drawn(xp, 3))
+    heading, numbers, reason = str(caught.value).splitlines()
+    assert heading == (
+        "finite differences cannot tell whether `backward` is right, `forward` rounds by as much "
+        "as it changes: take a larger `step` than 1e-06, or smaller numbers:"
+    )
+    assert numbers.startswith("  x: numerical ")
+    assert reason.startswith("    <- hidden by rounding, which may add ")
+
+
+def test_a_larger_step_shows_what_rounding_hid(xp):
+    x = drawn(xp, 3)
+    check_gradients(lambda x: x + 1e10, lambda dy, x: dy, x, step=1.0)
+    with pytest.raises(AssertionError, match="it is 0 times what it should be"):
+        check_gradients(lambda x: x + 1e10, lambda dy, x: 0 * dy, x, step=1.0)
+
+
 def test_large_numbers_are_stepped_through_in_proportion():
     x = 1e6 * np.random.default_rng(0).normal(size=50)
     assert check_gradients(lambda x: x**2, lambda dy, x: 2 * x * dy, x)[0].relative_error < 1e-8

@@ -29,12 +29,11 @@ class ReLU(Layer):
         """Return x where it is positive, zero elsewhere."""
         xp = _namespace_of_batch(x)
         y = xp.maximum(x, xp.zeros_like(x[..., :1]))
-        self._memory = y
-        return y
+        return self._remember(y, y)
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Return the gradient where the output was positive, zero elsewhere."""
-        y = self._recall()
+        y = self._recall(dy)
         xp = array_namespace(dy=dy)
         return dy * xp.astype(y > 0, dy.dtype)
 
@@ -52,7 +51,7 @@ class Dropout(Layer):
     Raises
     ------
     TypeError, ValueError
-        If `rate` is no number, or out of range.
+        If `rate` is no number, or out of range; by `forward` if x holds integers.
 
     References
     ----------
@@ -76,18 +75,21 @@ class Dropout(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return x with some elements dropped while training, x itself otherwise."""
+        xp = array_namespace(x=x)
+        if not xp.isdtype(x.dtype, ("real floating", "complex floating")):
+            raise TypeError(
+                f"`x` must be real or complex floating for `Dropout`, got {x.dtype}: integers "
+                "cannot be scaled"
+            )
         if not training or self.rate == 0.0:
-            self._memory = (None,)
-            return x
-        array_namespace(x=x)
+            return self._remember(None, x)
         kept = self.rng.random(tuple(x.shape)) >= self.rate
         factor = like(kept / (1.0 - self.rate), x)
-        self._memory = (factor,)
-        return x * factor
+        return self._remember(factor, x * factor)
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Return the gradient, zero where the element was dropped."""
-        (factor,) = self._recall()
+        factor = self._recall(dy)
         return dy if factor is None else dy * factor
 
     def __repr__(self) -> str:
@@ -107,12 +109,12 @@ class Flatten(Layer):
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return x as (m, everything else)."""
         xp = _namespace_of_batch(x)
-        self._memory = tuple(x.shape)
-        return xp.reshape(x, (x.shape[0], prod(x.shape[1:])))
+        return self._remember(x.shape, xp.reshape(x, (x.shape[0], prod(x.shape[1:]))))
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Return the gradient in the shape of the input."""
-        return array_namespace(dy=dy).reshape(dy, self._recall())
+        shape = self._recall(dy)
+        return array_namespace(dy=dy).reshape(dy, shape)
 
 
 def _namespace_of_batch(x: Array) -> Namespace:

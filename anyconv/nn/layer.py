@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from anyconv._checks import choice, shown
+from anyconv._checks import check_shape, choice, shown
+from anyconv._namespace import array_namespace, common_namespace, device
 from anyconv._typing import Array
 
-from ._arrays import from_numpy, like, to_numpy
+from ._arrays import dtype_name, from_numpy, loaded, to_numpy
 
 
 class Layer(ABC):
@@ -48,6 +49,13 @@ class Layer(ABC):
 
         With ``input_gradient=False`` a layer may leave out the work for the input's gradient and
         return None: nobody needs it of a network's first layer.
+
+        Raises
+        ------
+        RuntimeError
+            Without a `forward` before it.
+        TypeError, ValueError
+            If `dy` has not the namespace, dtype, device and shape of that `forward`'s output.
         """
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
@@ -68,23 +76,11 @@ class Layer(ABC):
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape differs.
+            If a name is missing or unknown, or a shape differs; nothing is replaced then.
+        TypeError
+            If something is no NumPy array, or a dtype differs; likewise.
         """
-        own = self.arrays()
-        if missing := sorted(own.keys() - arrays.keys()):
-            raise ValueError(f"`arrays` must hold every parameter, {', '.join(missing)} not found")
-        if unknown := sorted(arrays.keys() - own.keys()):
-            raise ValueError(f"`arrays` must hold nothing else, got {', '.join(unknown)}")
-        for name, layer in self.leaves():
-            for held in (layer.parameters, layer.state):
-                for key, value in held.items():
-                    new = arrays[joined(name, key)]
-                    if tuple(new.shape) != tuple(value.shape):
-                        raise ValueError(
-                            f"`arrays[{joined(name, key)!r}]` must have shape "
-                            f"{tuple(value.shape)}, got {tuple(new.shape)}"
-                        )
-                    held[key] = like(new, value)
+        self._replace(loaded(arrays, self.arrays(), "parameter"))
 
     def to(self, xp: Any, *, device: Any = None, dtype: str | None = None) -> Self:
         """Move parameters and states to namespace `xp`; gradients and memories are dropped.
@@ -106,25 +102,51 @@ class Layer(ABC):
         Raises
         ------
         TypeError, ValueError
-            If `xp` is no namespace, or `dtype` another word.
+            If `xp` is no namespace, `dtype` is another word, or the namespace has no such dtype
+            (JAX without `jax_enable_x64` has no float64); nothing is moved then.
         """
         if not hasattr(xp, "asarray"):
             raise TypeError(f"`xp` must be an array library's namespace, got {shown(xp)}")
         if dtype is not None:
             choice("dtype", dtype, ("float32", "float64"))
+        moved = {}
+        for name, value in self.arrays().items():
+            host = to_numpy(value)
+            moved[name] = from_numpy(host, xp, device=device, dtype=dtype)
+            if dtype_name(moved[name]) != (wanted := dtype or host.dtype.name):
+                raise ValueError(
+                    f"`dtype` must be one that `xp` has, got {wanted}, which became "
+                    f"{dtype_name(moved[name])}; with JAX, set "
+                    "jax.config.update('jax_enable_x64', True)"
+                )
+        self._replace(moved)
         for _, layer in self.leaves():
-            for held in (layer.parameters, layer.state):
-                for key, value in held.items():
-                    held[key] = from_numpy(to_numpy(value), xp, device=device, dtype=dtype)
             layer.gradients = {}
             layer._memory = None
         return self
 
-    def _recall(self) -> Any:
-        """Return what `forward` remembered."""
+    def _replace(self, arrays: Mapping[str, Array]) -> None:
+        """Replace all parameters and states by arrays of the same names."""
+        for name, layer in self.leaves():
+            for held in (layer.parameters, layer.state):
+                for key in held:
+                    held[key] = arrays[joined(name, key)]
+
+    def _remember(self, memory: Any, y: Array) -> Array:
+        """Keep what `backward` needs, and what an output gradient must be like; return y."""
+        xp = array_namespace(y=y)
+        model = xp.empty((), dtype=y.dtype, device=device(y))
+        self._memory = memory, tuple(y.shape), model
+        return y
+
+    def _recall(self, dy: Array) -> Any:
+        """Return what `forward` remembered, once `dy` is found to be like its output."""
         if self._memory is None:
             raise RuntimeError(f"`{type(self).__name__}.backward` needs a `forward` before it")
-        return self._memory
+        memory, shape, model = self._memory
+        common_namespace(dy=dy, y=model)
+        check_shape("dy", dy.shape, shape, "the shape of y")
+        return memory
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in self.parameters.items())
@@ -143,6 +165,8 @@ class Sequential(Layer):
     ------
     TypeError
         If something is no layer.
+    ValueError
+        If one layer is there twice, within others or not.
 
     Examples
     --------
@@ -166,6 +190,13 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise TypeError(f"`layers[{index}]` must be a layer, got {type(layer).__name__}")
         self.layers = layers
+        names: dict[int, str] = {}
+        for name, layer in self.leaves():
+            if (first := names.setdefault(id(layer), name)) != name:
+                raise ValueError(
+                    f"`layers` must hold each layer once, got the same {type(layer).__name__} as "
+                    f"{first} and {name}: it remembers no more than its last `forward`"
+                )
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the last layer's output."""

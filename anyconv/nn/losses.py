@@ -1,9 +1,10 @@
 """The loss of a classifier: softmax and cross-entropy in one, which is exact for large scores."""
 
+import math
 from typing import Any
 
 from anyconv._checks import fraction
-from anyconv._namespace import array_namespace, device
+from anyconv._namespace import accumulator, array_namespace, as_dtype, device, index_dtype
 from anyconv._typing import Array, Namespace
 
 
@@ -33,7 +34,7 @@ def softmax(scores: Array) -> Array:
     """
     xp = array_namespace(scores=scores)
     _check_scores(scores, xp)
-    powers = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
+    powers = xp.exp(_below_highest(scores, xp))
     return powers / xp.sum(powers, axis=1, keepdims=True)
 
 
@@ -54,7 +55,9 @@ class SoftmaxCrossEntropy:
     -----
     ``scores (m, classes)``, integer ``labels (m,)`` of the same namespace; the loss is an array
     without axes. The gradient is ``(softmax(scores) - target) / m``. A label outside the classes
-    has no target of its own and is not noticed: no branch depends on a value.
+    has no target of its own and is not noticed: no branch depends on a value. A score of minus
+    infinity leaves a class out; its target must then be zero, else the loss is infinite. Half
+    precision is computed in float32.
 
     See Also
     --------
@@ -92,20 +95,31 @@ class SoftmaxCrossEntropy:
         if not xp.isdtype(labels.dtype, "integral"):
             raise TypeError(f"`labels` must be of integers, got {labels.dtype}")
         m, classes = scores.shape
+        dtype, wide = scores.dtype, accumulator(xp, scores.dtype)
+        labels = as_dtype(labels, index_dtype(xp), xp=xp)  # small integers cannot count all classes
         each = xp.arange(classes, dtype=labels.dtype, device=device(labels))
-        hit = xp.astype(labels[:, None] == each[None, :], scores.dtype)  # (m, classes)
+        hit = xp.astype(labels[:, None] == each[None, :], wide)  # (m, classes)
         target = hit * (1.0 - self.label_smoothing) + self.label_smoothing / classes
-        shifted = scores - xp.max(scores, axis=1, keepdims=True)
+        shifted = _below_highest(as_dtype(scores, wide, xp=xp), xp)
         logarithms = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        self._memory = logarithms, target
-        return -xp.sum(target * logarithms) / m
+        self._memory = logarithms, target, dtype
+        aimed = xp.where(target > 0, logarithms, xp.zeros_like(logarithms))  # 0 * -inf is NaN
+        return as_dtype(-xp.sum(target * aimed) / m, dtype, xp=xp)
 
     def backward(self) -> Array:
         """Return the gradient of the loss in the scores."""
         if self._memory is None:
             raise RuntimeError("`SoftmaxCrossEntropy.backward` needs a `forward` before it")
-        logarithms, target = self._memory
-        return (array_namespace(target=target).exp(logarithms) - target) / target.shape[0]
+        logarithms, target, dtype = self._memory
+        xp = array_namespace(target=target)
+        return as_dtype((xp.exp(logarithms) - target) / target.shape[0], dtype, xp=xp)
+
+
+def _below_highest(scores: Array, xp: Namespace) -> Array:
+    """Return scores minus the highest of their row; minus infinity where that would overflow."""
+    highest = xp.max(scores, axis=1, keepdims=True)  # (m, classes) -> (m, 1)
+    least = xp.maximum(highest, xp.zeros_like(highest)) + float(xp.finfo(scores.dtype).min)
+    return xp.where(scores < least, xp.full_like(scores, -math.inf), scores) - highest
 
 
 def _check_scores(scores: Array, xp: Namespace) -> None:

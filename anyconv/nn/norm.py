@@ -9,7 +9,9 @@ With m elements a channel, s = 1 / sqrt(variance + epsilon) and x^ = (x - mean) 
     dx     = gain * s * dy                                  with the running statistics
 
 The code folds the per-channel factors together first, so that the big arrays are passed over as
-seldom as possible: y is x * scale + shift, and dx is dy * scale + x * slope + shift.
+seldom as possible: y is centred * scale + b, and dx is dy * scale + centred * slope + shift, where
+centred is x - mean. While training forward keeps that instead of x: a sum of dy * x, less mean * db
+afterwards, loses the digits that the mean has before the deviations.
 """
 
 from math import prod
@@ -17,8 +19,14 @@ from math import prod
 import numpy as np
 
 from anyconv._checks import integer, not_negative
-from anyconv._namespace import array_namespace, is_numpy
-from anyconv._typing import Array
+from anyconv._namespace import (
+    accumulator,
+    array_namespace,
+    as_dtype,
+    check_devices,
+    is_numpy,
+)
+from anyconv._typing import Array, Namespace
 
 from .layer import Layer
 
@@ -34,7 +42,8 @@ class BatchNorm(Layer):
     channels : int
         C.
     axis : int
-        The channel axis: -1 for channels last, 1 for a batch with channels first.
+        The channel axis: -1 for channels last, 1 for a batch with channels first. Axis 0 is the
+        batch.
     momentum : float
         Weight of the newest batch in the running statistics.
     epsilon : float
@@ -43,15 +52,19 @@ class BatchNorm(Layer):
     Raises
     ------
     TypeError
-        If `channels` is no whole number, `momentum` or `epsilon` no number.
+        If `channels` or `axis` is no whole number, `momentum` or `epsilon` no number; by `forward`
+        if x has not the parameters' namespace and dtype.
     ValueError
-        If `channels` is below one, `momentum` not from 0 to 1, or `epsilon` negative.
+        If `channels` is below one, `axis` is 0 or below -1, `momentum` not from 0 to 1, or
+        `epsilon` negative; by `forward` if x has not that many channels on that axis, or while
+        training fewer than two elements a channel.
 
     Notes
     -----
     ``parameters["gain"]``, ``parameters["b"]``, ``state["running_mean"]`` and
     ``state["running_variance"]`` have shape ``(C,)``. The running variance is the unbiased one, as
-    in PyTorch.
+    in PyTorch. An x of half precision goes with these in float32: all is computed there, and the
+    results are cast to the dtype of x.
 
     References
     ----------
@@ -71,7 +84,9 @@ class BatchNorm(Layer):
     ) -> None:
         super().__init__()
         channels = integer("channels", channels, minimum=1)
-        self.axis = axis
+        self.axis = integer("axis", axis, minimum=-1)
+        if self.axis == 0:
+            raise ValueError("`axis` must be -1 or at least 1, got 0, which is the batch")
         self.momentum = not_negative("momentum", momentum)
         if momentum > 1:
             raise ValueError(f"`momentum` must be at most 1, got {momentum}")
@@ -87,55 +102,68 @@ class BatchNorm(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the normalised x."""
-        xp = array_namespace(x=x)
+        xp = self._checked_namespace(x)
         gain, b = self.parameters["gain"], self.parameters["b"]
-        if x.ndim < 2 or x.shape[self.axis] != gain.shape[0]:
-            raise ValueError(
-                f"`x` must have {gain.shape[0]} channels on axis {self.axis}, "
-                f"got shape {tuple(x.shape)}"
-            )
-        shape, rows = x.shape, self._long_rows(x)
+        shape, rows = x.shape, self._long_rows(as_dtype(x, gain.dtype, xp=xp))
         if training:
             m = prod(shape) // gain.shape[0]
             if m < 2:
                 raise ValueError(f"`x` must hold two elements a channel to train on, got {m}")
             mean = self._sum(rows) / m
-            y = rows - self._wide(mean, rows)
-            variance = self._sum(y * y) / m
+            centred = rows - self._wide(mean, rows)
+            variance = self._sum(centred * centred) / m
             self._update(mean, variance * (m / (m - 1)))
         else:
             mean, variance = self.state["running_mean"], self.state["running_variance"]
         s = 1.0 / xp.sqrt(variance + self.epsilon)
-        self._memory = rows, mean, s, training
         scale = gain * s
         if training:
-            y *= self._wide(scale, rows)  # in place where arrays may be written to
-            y += self._wide(b, rows)
+            y = centred * self._wide(scale, rows)
+            y += self._wide(b, rows)  # in place where arrays may be written to
         else:
             y = rows * self._wide(scale, rows)
             y += self._wide(b - mean * scale, rows)
-        return xp.reshape(y, shape)
+        memory = (centred, None, s) if training else (rows, mean, s)
+        return self._remember(memory, as_dtype(xp.reshape(y, shape), x.dtype, xp=xp))
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Set the gradients of gain and bias, return the input's."""
-        x, mean, s, training = self._recall()
-        xp = array_namespace(dy=dy)
-        shape, dy = dy.shape, self._long_rows(dy)
-        gain = self.parameters["gain"]
-        m = prod(shape) // gain.shape[0]
+        centred, running_mean, s = self._recall(dy)
+        xp, gain = array_namespace(dy=dy), self.parameters["gain"]
+        shape, dtype = dy.shape, dy.dtype
+        dy = self._long_rows(as_dtype(dy, gain.dtype, xp=xp))
+        training = running_mean is None
+        if not training:
+            centred = centred - self._wide(running_mean, centred)
         db = self._sum(dy)
-        dgain = (self._sum(dy * x) - mean * db) * s
+        dgain = self._sum(dy * centred) * s
         self.gradients = {"gain": dgain, "b": db}
         if not input_gradient:
             return None
         scale = gain * s
         dx = dy * self._wide(scale, dy)
         if training:
-            slope = -scale * s * dgain / m
-            shift = -scale * db / m - slope * mean
-            dx += self._wide(shift, x)
-            dx += x * self._wide(slope, x)
-        return xp.reshape(dx, shape)
+            m = prod(shape) // gain.shape[0]
+            dx += self._wide(-scale * db / m, dy)
+            dx += centred * self._wide(-scale * s * dgain / m, dy)
+        return as_dtype(xp.reshape(dx, shape), dtype, xp=xp)
+
+    def _checked_namespace(self, x: Array) -> Namespace:
+        """Return the namespace of x, whose dtype and channels must be those of the parameters."""
+        gain = self.parameters["gain"]
+        xp = array_namespace(x=x, gain=gain)
+        if gain.dtype != accumulator(xp, x.dtype):
+            raise TypeError(
+                "`x` and the parameters must share one dtype, float32 if x is of half precision: "
+                f"`x` has {x.dtype}, `gain` has {gain.dtype}"
+            )
+        check_devices(x=x, gain=gain)
+        if x.ndim < 2 or self.axis >= x.ndim or x.shape[self.axis] != gain.shape[0]:
+            raise ValueError(
+                f"`x` must have {gain.shape[0]} channels on axis {self.axis}, "
+                f"got shape {tuple(x.shape)}"
+            )
+        return xp
 
     def _update(self, mean: Array, variance: Array) -> None:
         """Let the running statistics follow those of a batch."""

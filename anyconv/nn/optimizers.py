@@ -1,22 +1,25 @@
 """How gradients change parameters: SGD with momentum, Adam, and a learning rate that fades out."""
 
 import math
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from anyconv._checks import fraction, is_sequence, not_negative
+from anyconv._checks import fraction, integer, is_sequence, not_negative
 from anyconv._namespace import array_namespace
 from anyconv._typing import Array
 
-from ._arrays import like, to_numpy
+from ._arrays import loaded, to_numpy
 from .layer import Layer, joined
 
 
 class Optimizer(ABC):
     """One step after another, each from the gradients that `backward` left in the layers.
+
+    An optimiser serves one model: what it remembers belongs to that model's parameters.
 
     Parameters
     ----------
@@ -47,19 +50,40 @@ class Optimizer(ABC):
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.steps = 0
         self.moments: dict[str, dict[str, Array]] = {}
+        self._owners: dict[str, weakref.ref[Layer]] = {}  # the layer of each parameter's moments
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the owners: a copy, or what a file brings back, may serve another model."""
+        return {**self.__dict__, "_owners": {}}
 
     def step(self, model: Layer) -> None:
-        """Change all parameters of a model by their gradients."""
+        """Change all parameters of a model by their gradients.
+
+        Raises
+        ------
+        RuntimeError
+            If a parameter has no gradient; nothing is changed then.
+        ValueError
+            If the steps before were another model's; likewise.
+        """
         for name, layer in model.leaves():
             for key in layer.parameters:
+                full = joined(name, key)
                 if key not in layer.gradients:
-                    full = joined(name, key)
                     raise RuntimeError(f"`step` needs a `backward` first, {full} has no gradient")
+                owner = self._owners.get(full)
+                if full in self.moments and owner is not None and owner() is not layer:
+                    raise ValueError(
+                        f"`model` must be the one of the {self.steps} steps before, got another "
+                        f"layer's {full}; make an optimiser for each model, or hand the moments "
+                        "over with `load_arrays`"
+                    )
         self.steps += 1
         for name, layer in model.leaves():
             for key, value in layer.parameters.items():
                 full = joined(name, key)
                 moments = self._moments(full, value)
+                self._owners[full] = weakref.ref(layer)
                 if self.weight_decay and value.ndim > 1:
                     value = value * (1.0 - self.learning_rate * self.weight_decay)
                 layer.parameters[key] = value - self.change(layer.gradients[key], moments)
@@ -79,17 +103,28 @@ class Optimizer(ABC):
     def load_arrays(
         self, arrays: Mapping[str, np.ndarray[Any, Any]], model: Layer, *, steps: int
     ) -> None:
-        """Go on from saved moments, moved to where the model's parameters are."""
-        self.steps = steps
-        self.moments = {}
-        if steps == 0:
-            return
-        for name, layer in model.leaves():
+        """Go on from saved moments, moved to where the model's parameters are.
+
+        Raises
+        ------
+        ValueError
+            If `steps` is negative, a name is missing or unknown, or a moment has not the shape of
+            its parameter; nothing is changed then.
+        TypeError
+            If `steps` is no whole number, something no NumPy array, or a dtype is not that of the
+            parameter; likewise.
+        """
+        steps = integer("steps", steps, minimum=0)
+        models = {}
+        for name, layer in model.leaves() if steps else ():  # before the first there are none
             for key, value in layer.parameters.items():
-                full = joined(name, key)
-                self.moments[full] = {
-                    moment: like(arrays[f"{moment}/{full}"], value) for moment in self.moment_names
-                }
+                for moment in self.moment_names:
+                    models[f"{moment}/{joined(name, key)}"] = value
+        moved = loaded(arrays, models, "moment")
+        self.steps, self.moments, self._owners = steps, {}, {}
+        for full, value in moved.items():
+            moment, _, name = full.partition("/")
+            self.moments.setdefault(name, {})[moment] = value
 
     def _moments(self, name: str, value: Array) -> dict[str, Array]:
         if name not in self.moments:

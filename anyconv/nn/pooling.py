@@ -18,6 +18,11 @@ class MaxPool(Layer):
         As in `anyconv.max_pool_forward` and `anyconv.max_pool_backward`; `stride` is the kernel
         size unless given.
 
+    Raises
+    ------
+    TypeError, ValueError
+        By `forward` and `backward`, as those functions.
+
     See Also
     --------
     AvgPool, anyconv.max_pool_forward
@@ -54,14 +59,13 @@ class MaxPool(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the maxima."""
-        self._memory = x
-        return anyconv.max_pool_forward(x, self.kernel_size, **self.options)
+        return self._remember(x, anyconv.max_pool_forward(x, self.kernel_size, **self.options))
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Send each gradient to where its maximum came from."""
+        x = self._recall(dy)
         if not input_gradient:
             return None
-        x = self._recall()
         return anyconv.max_pool_backward(dy, x, self.kernel_size, ties=self.ties, **self.options)
 
     def __repr__(self) -> str:
@@ -75,6 +79,11 @@ class AvgPool(Layer):
     ----------
     kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout
         As in `anyconv.avg_pool_forward`; `stride` is the kernel size unless given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By `forward` and `backward`, as `anyconv.avg_pool_forward`.
 
     See Also
     --------
@@ -112,14 +121,14 @@ class AvgPool(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the means."""
-        self._memory = x.shape
-        return anyconv.avg_pool_forward(x, self.kernel_size, **self.options)
+        y = anyconv.avg_pool_forward(x, self.kernel_size, **self.options)
+        return self._remember(x.shape, y)
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Share each gradient among its window."""
+        shape = self._recall(dy)
         if not input_gradient:
             return None
-        shape = self._recall()
         return anyconv.avg_pool_backward(dy, shape, self.kernel_size, **self.options)
 
     def __repr__(self) -> str:

@@ -90,13 +90,12 @@ class Conv(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return ``anyconv.conv_forward(x, w, b)``."""
-        self._memory = x
         w, b = self.parameters["w"], self.parameters.get("b")
-        return anyconv.conv_forward(x, w, b, **self.options)
+        return self._remember(x, anyconv.conv_forward(x, w, b, **self.options))
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Set the gradients of weight and bias, return the input's."""
-        x, w = self._recall(), self.parameters["w"]
+        x, w = self._recall(dy), self.parameters["w"]
         self.gradients = {"w": anyconv.conv_backward_weight(dy, x, w.shape, **self.options)}
         if "b" in self.parameters:
             # With one batch axis, which the bias's gradient needs where the channels are first.
@@ -182,13 +181,12 @@ class ConvTranspose(Layer):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return ``anyconv.conv_transpose_forward(x, w, b)``."""
-        self._memory = x
         w, b = self.parameters["w"], self.parameters.get("b")
-        return anyconv.conv_transpose_forward(x, w, b, **self.options)
+        return self._remember(x, anyconv.conv_transpose_forward(x, w, b, **self.options))
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Set the gradients of weight and bias, return the input's."""
-        x, w = self._recall(), self.parameters["w"]
+        x, w = self._recall(dy), self.parameters["w"]
         dx, dw, db = anyconv.conv_transpose_backward(dy, x, w, **self.options)
         self.gradients = {"w": dw}
         if "b" in self.parameters:
@@ -209,6 +207,13 @@ class Dense(Layer):
         `glorot_uniform` (the default), `he_normal` or one like them.
     rng : numpy.random.Generator or int, optional
         Where the first weights are drawn from.
+
+    Raises
+    ------
+    TypeError
+        If a size is no whole number; by `forward` if x has not the weight's namespace and dtype.
+    ValueError
+        If a size is below one; by `forward` if x has not the shape (m, inputs).
 
     Notes
     -----
@@ -247,16 +252,12 @@ class Dense(Layer):
                 f"`x` must have shape (m, {w.shape[0]}) for this `Dense`, got {tuple(x.shape)}; "
                 "`Flatten` goes before it"
             )
-        self._memory = x
         y = x @ w  # (m, inputs) @ (inputs, outputs) -> (m, outputs)
-        return y + self.parameters["b"] if "b" in self.parameters else y
+        return self._remember(x, y + self.parameters["b"] if "b" in self.parameters else y)
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Array:
         """Set the gradients of weight and bias, return the input's."""
-        x = self._recall()
-        wanted = x.shape[0], self.parameters["w"].shape[1]
-        if tuple(dy.shape) != wanted:
-            raise ValueError(f"`dy` must have the shape of y, {wanted}, got {tuple(dy.shape)}")
+        x = self._recall(dy)
         self.gradients = {"w": x.T @ dy}  # (inputs, m) @ (m, outputs) -> (inputs, outputs)
         if "b" in self.parameters:
             self.gradients["b"] = array_namespace(dy=dy).sum(dy, axis=0)

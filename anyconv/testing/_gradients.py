@@ -33,6 +33,7 @@ from anyconv.testing._arrays import (
 
 _RTOL = 1e-6  # what central differences in float64 are good for
 _DIAGNOSIS_RTOL = 1e-3  # what tells a factor or a conjugate from chance
+_VISIBLE = 1e-3  # the largest share of a derivative that rounding may be
 
 
 class GradientCheck(NamedTuple):
@@ -111,7 +112,8 @@ def check_gradients(
     ValueError
         If `backward` returns too many or too few gradients, `directions` or `step` is not
         positive, `rtol` or `seed` is negative, or the namespace has no float64 (JAX without
-        `jax_enable_x64`).
+        `jax_enable_x64`). Also if a gradient could be right or wrong, since `forward` rounds by as
+        much as it changes over a step.
 
     See Also
     --------
@@ -123,6 +125,10 @@ def check_gradients(
     the inner product conjugating: ``dx = conj(w) * dy`` for ``y = w * x``.
 
     Where a function has kinks (a maximum, ReLU) the array should not lie within `step` of one.
+
+    Rounding in `forward` alone gives differences of up to about ``4 eps |y| |dy| / h``. Where a
+    gradient differs by no more than that, the rounding must be below a thousandth of the derivative
+    (of ``|dy|``, if `backward` gives zero) for the check to pass.
 
     Examples
     --------
@@ -176,7 +182,8 @@ def check_gradients(
 
     point = [double(array, xp) if is_inexact(array, xp) else array for array in arrays]
     # What rounding in `forward` adds to a derivative, however small the derivative itself.
-    noise = 4 * float(np.finfo(np.float64).eps) * norm(y, xp) * norm(dy, xp)
+    size = norm(y, xp) * norm(dy, xp)
+    noise = 4 * float(np.finfo(np.float64).eps) * size
 
     verdicts = []
     for i, (name, array, gradient) in enumerate(zip(names, arrays, gradients, strict=True)):
@@ -201,13 +208,22 @@ def check_gradients(
         tolerated = rtol
         if tolerated is None:
             tolerated = max(_RTOL, expected_rounding(array, gradient, xp=xp))
-        verdicts.append(_judge(name, derivatives, norm(gradient, xp), tolerated, noise / h))
+        length = norm(gradient, xp)
+        is_zero = length <= expected_rounding(y, gradient, xp=xp) * size
+        compared = norm(dy, xp) if is_zero else 0.0
+        verdicts.append(_judge(name, derivatives, length, tolerated, noise / h, compared))
 
     if not verdicts:
         raise ValueError("`backward` gave None for every array that can be varied: nothing checked")
     if any(verdict.wrong for verdict in verdicts):
         raise AssertionError(
             "`backward` does not agree with finite differences of `forward`:\n"
+            + "\n".join(verdict.line for verdict in verdicts)
+        )
+    if any(verdict.hidden for verdict in verdicts):
+        raise ValueError(
+            "finite differences cannot tell whether `backward` is right, `forward` rounds by as "
+            f"much as it changes: take a larger `step` than {step:g}, or smaller numbers:\n"
             + "\n".join(verdict.line for verdict in verdicts)
         )
     return tuple(verdict.check for verdict in verdicts)
@@ -226,19 +242,30 @@ class _Verdict(NamedTuple):
 
     check: GradientCheck
     wrong: bool
+    hidden: bool  # by rounding, so that it could be right or wrong
     line: str
 
 
 def _judge(
-    name: str, derivatives: list[_Derivative], norm: float, rtol: float, atol: float
+    name: str,
+    derivatives: list[_Derivative],
+    norm: float,
+    rtol: float,
+    rounding: float,
+    compared: float,
 ) -> _Verdict:
-    """Compare the derivatives of one argument, whose gradient has this norm."""
-    worst, wrong = GradientCheck(name, 0.0, 0.0, -1.0), False
+    """Compare the derivatives of one argument, whose gradient has this norm.
+
+    A gradient of zero has no size that the rounding could be small against: it is given one.
+    """
+    worst, wrong, hidden = GradientCheck(name, 0.0, 0.0, -1.0), False, False
     for numerical, analytical, _ in derivatives:
         scale = max(abs(numerical), abs(analytical), norm)
         difference = abs(numerical - analytical)
         error = relative_error(difference, scale)
-        wrong = wrong or not difference <= rtol * scale + atol  # so that NaN is wrong
+        wrong = wrong or not difference <= rtol * scale + rounding  # so that NaN is wrong
+        if difference > rtol * scale or compared > 0:
+            hidden = hidden or rounding > _VISIBLE * max(scale, compared)
         if math.isnan(error) or error > worst.relative_error:
             worst = GradientCheck(name, numerical, analytical, error)
     line = (
@@ -247,7 +274,9 @@ def _judge(
     )
     if wrong:
         line += f"\n    <- wrong{_diagnosis(derivatives)}"
-    return _Verdict(worst, wrong, line)
+    elif hidden:
+        line += f"\n    <- hidden by rounding, which may add {rounding:.2g} to the numerical one"
+    return _Verdict(worst, wrong, hidden, line)
 
 
 def _diagnosis(derivatives: list[_Derivative]) -> str:

@@ -163,6 +163,44 @@ def test_batch_norm_is_that_of_pytorch(training):
             np.testing.assert_allclose(mine, other.numpy(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
+def test_the_gain_s_gradient_keeps_its_digits(training, xp):
+    """It is the sum of dy * y as `forward` gave it, where the mean is a hundred deviations too."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 16, 8, 8, 4)).astype(np.float32)
+    layer = BatchNorm(4, epsilon=0.0)
+    layer.state["running_mean"] += 10
+    layer.state["running_variance"] *= 0.01
+    layer.to(xp.namespace, device=xp.device)
+    y = xp.to_numpy(layer.forward(xp.asarray(10 + x / 10, "float32"), training=training))
+    layer.backward(xp.asarray(dy + 1))
+    expected = ((dy + 1) * y.astype(np.float64)).sum((0, 1, 2))
+    np.testing.assert_allclose(xp.to_numpy(layer.gradients["gain"]), expected, atol=3e-3, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_batch_norm_sums_half_precision_in_single(dtype, xp):
+    if not xp.has(dtype):
+        pytest.skip(f"{xp.name} has no {dtype}")
+    rng = np.random.default_rng(0)
+    x = xp.asarray(30 + rng.standard_normal((64, 32, 32, 4)), dtype)
+    layer = BatchNorm(4, momentum=1.0).to(xp.namespace, device=xp.device)
+    for training in (True, False):
+        y = layer.forward(x, training=training)
+        dx = layer.backward(y)
+        assert {xp.dtype_name(array) for array in (x, y, dx)} == {dtype}
+        values = xp.to_numpy(x).astype(np.float64)
+        mean, variance = values.mean((0, 1, 2)), values.var((0, 1, 2), ddof=1)
+        np.testing.assert_allclose(xp.to_numpy(layer.state["running_mean"]), mean, rtol=1e-4)
+        np.testing.assert_allclose(
+            xp.to_numpy(layer.state["running_variance"]), variance, rtol=1e-3
+        )
+        expected = (values - mean) / np.sqrt(variance)
+        np.testing.assert_allclose(xp.to_numpy(y), expected, rtol=0.01, atol=0.01)
+        for held in (layer.state, layer.gradients):
+            assert {xp.dtype_name(value) for value in held.values()} == {"float32"}
+
+
 def test_dropout_keeps_the_mean_and_drops_the_rate():
     dropout = Dropout(0.25, rng=0)
     y = dropout.forward(np.ones((100, 400), dtype=np.float32), training=True)
@@ -246,8 +284,61 @@ def test_misuse_is_told(call, kind, text):
     assert str(caught.value) == text
 
 
-def test_a_dense_gradient_of_another_shape_is_refused():
-    layer = Dense(7, 4, rng=1)
-    layer.forward(np.ones((5, 7), dtype=np.float32))
-    with pytest.raises(ValueError, match=r"`dy` must have the shape of y, \(5, 4\), got \(5, 3\)"):
-        layer.backward(np.ones((5, 3), dtype=np.float32))
+@pytest.mark.parametrize("name", CASES)
+def test_an_output_gradient_unlike_the_output_is_refused(name, xp):
+    if xp.name == "jax-jit":
+        pytest.skip("layers remember what they saw")
+    make, shape = CASES[name]
+    layer = make().to(xp.namespace, device=xp.device)
+    y = layer.forward(xp.asarray(np.ones(shape), "float32"))
+    for wrong in ((1,), (*y.shape, 1), (*y.shape[:-1], y.shape[-1] + 1)):
+        dy = xp.asarray(np.ones(wrong), "float32")
+        with pytest.raises(ValueError) as caught:
+            layer.backward(dy)
+        text = f"`dy` must have the shape of y, {tuple(y.shape)}, got {wrong}"
+        assert str(caught.value) == text
+    with pytest.raises(TypeError, match=r"must share one dtype: `dy` has .*float64, `y` has .*flo"):
+        layer.backward(xp.asarray(np.ones(y.shape), "float64"))
+    with pytest.raises(TypeError, match="`dy` must be an array, got list"):
+        layer.backward([1.0])
+    if xp.name not in ("numpy", "numba"):
+        with pytest.raises(TypeError, match="must share one namespace: `dy` has numpy, `y` has "):
+            layer.backward(np.ones(y.shape, dtype=np.float32))
+    layer.backward(xp.asarray(np.ones(y.shape), "float32"))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "Sequential"])
+def test_a_forward_that_is_refused_is_forgotten(name):
+    make, shape = CASES[name]
+    layer, x = make(), np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    dy = np.ones_like(layer.forward(x))
+    expected, gradients = layer.backward(dy), layer.gradients
+    with pytest.raises(TypeError):
+        layer.forward(x.tolist())
+    np.testing.assert_array_equal(layer.backward(dy), expected)
+    for key, value in gradients.items():
+        np.testing.assert_array_equal(layer.gradients[key], value)
+
+
+WRONG_ARRAYS = {
+    "shape": (
+        np.zeros(3, np.float32),
+        ValueError,
+        "`arrays['1.b']` must have shape (2,), got (3,)",
+    ),
+    "dtype": (np.zeros(2), TypeError, "`arrays['1.b']` must have dtype float32, got float64"),
+    "kind": ([0.0, 0.0], TypeError, "`arrays['1.b']` must be a NumPy array, got [0.0, 0.0] (list)"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ARRAYS)
+def test_arrays_that_are_refused_change_nothing(wrong, xp):
+    value, kind, text = WRONG_ARRAYS[wrong]
+    network = Sequential(Dense(2, 2, rng=0), Dense(2, 2, rng=1))
+    network.to(xp.namespace, device=xp.device)
+    before = network.arrays()
+    changed = {name: xp.to_numpy(array) + 1 for name, array in before.items()}
+    with pytest.raises(kind) as caught:
+        network.load_arrays({**changed, "1.b": value})
+    assert str(caught.value) == text
+    assert all(array is before[name] for name, array in network.arrays().items())

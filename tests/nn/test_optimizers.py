@@ -1,5 +1,8 @@
 """SGD and Adam take PyTorch's steps, with decoupled decay, on every backend."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -120,6 +123,101 @@ def test_a_step_that_is_refused_changes_nothing():
         adam.step(Sequential(first, second))
     assert adam.steps == 0 and adam.moments == {}
     assert all(first.parameters[key] is value for key, value in before.items())
+
+
+def stepped(optimizer, layer):
+    layer.gradients = {key: np.ones_like(value) for key, value in layer.parameters.items()}
+    optimizer.step(layer)
+    return layer
+
+
+def test_an_optimizer_serves_one_model():
+    first, second = Dense(2, 2, rng=0), Dense(2, 2, rng=1)
+    adam = Adam(0.1)
+    stepped(adam, first)
+    before, moments = dict(second.parameters), dict(adam.moments["w"])
+    with pytest.raises(ValueError, match="`model` must be the one of the 1 steps before, got ano"):
+        stepped(adam, second)
+    assert adam.steps == 1 and adam.moments["w"] == moments
+    assert all(second.parameters[key] is value for key, value in before.items())
+    stepped(adam, first)
+
+
+def test_an_optimizer_does_not_outlive_its_model_unnoticed():
+    sgd = SGD(0.1)
+    stepped(sgd, Dense(2, 2, rng=0))
+    with pytest.raises(ValueError, match="got another layer's w; make an optimiser for each mod"):
+        stepped(sgd, Dense(3, 3, rng=0))
+
+
+def test_moments_can_be_handed_over():
+    first, second = Dense(2, 2, rng=0), Dense(2, 2, rng=1)
+    sgd = SGD(0.1)
+    stepped(sgd, first)
+    sgd.load_arrays(sgd.arrays(), second, steps=sgd.steps)
+    stepped(sgd, second)
+    assert sgd.steps == 2
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_of_both_goes_on(copied):
+    layer, sgd = Dense(2, 2, rng=0), SGD(0.1)
+    stepped(sgd, layer)
+    twin, twin_sgd = copied((layer, sgd))
+    stepped(sgd, layer)
+    stepped(twin_sgd, twin)
+    np.testing.assert_array_equal(twin.parameters["w"], layer.parameters["w"])
+
+
+def saved_moments(**changes):
+    arrays = {f"velocity/{key}": np.ones_like(v) for key, v in Dense(2, 3).parameters.items()}
+    return {**arrays, **changes}
+
+
+W = "velocity/w"
+WRONG_MOMENTS = {
+    "steps": (saved_moments(), 1.5, TypeError, "`steps` must be a whole number, got 1.5"),
+    "steps below none": (saved_moments(), -1, ValueError, "`steps` must be at least 0, got -1"),
+    "moments before the first step": (
+        saved_moments(),
+        0,
+        ValueError,
+        "`arrays` must hold nothing else, got velocity/b, velocity/w",
+    ),
+    "a name": ({W: np.ones((2, 3), "f4")}, 1, ValueError, "hold every moment, velocity/b not foun"),
+    "another name": (saved_moments(square=np.ones(1)), 1, ValueError, "nothing else, got square"),
+    "shape": (
+        saved_moments(**{W: np.ones((3, 2), "f4")}),
+        1,
+        ValueError,
+        "`arrays['velocity/w']` must have shape (2, 3), got (3, 2)",
+    ),
+    "dtype": (
+        saved_moments(**{W: np.ones((2, 3))}),
+        1,
+        TypeError,
+        "`arrays['velocity/w']` must have dtype float32, got float64",
+    ),
+    "a list": (
+        saved_moments(**{W: [1.0]}),
+        1,
+        TypeError,
+        "`arrays['velocity/w']` must be a NumPy array, got [1.0] (list)",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_MOMENTS)
+def test_moments_that_are_refused_change_nothing(wrong):
+    arrays, steps, kind, text = WRONG_MOMENTS[wrong]
+    layer, sgd = Dense(2, 3, rng=0), SGD(0.1)
+    stepped(sgd, layer)
+    before = {name: dict(moments) for name, moments in sgd.moments.items()}
+    with pytest.raises(kind) as caught:
+        sgd.load_arrays(arrays, layer, steps=steps)
+    assert text in str(caught.value)
+    assert sgd.steps == 1
+    assert all(sgd.moments[name]["velocity"] is before[name]["velocity"] for name in before)
 
 
 def test_step_needs_gradients():
