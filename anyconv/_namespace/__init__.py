@@ -3,8 +3,8 @@
 The kernels speak the array API standard. What the standard lacks and a library has is a capability
 asked of this package: strided window views, products written in place, lazy blocks. Each has a path
 in standard functions beside it that gives the same numbers. No library is imported before the
-caller has imported it, or named it to `plan_conv`; Numba is by the first large call. No other part
-of the core names a library.
+caller has imported it, or named it to `plan_conv`. Of the other parts of the core only those for
+compiled loops (`_compiled`) and for CUDA (`_cupy_kernels`) name a library.
 """
 
 from anyconv._namespace._blocks import map_batch
@@ -70,8 +70,6 @@ from anyconv._namespace._values import (
 )
 
 __all__ = [
-    "conjugate",
-    "spectrum_of",
     "SUMS_AT_ONCE",
     "accumulator",
     "add_at",
@@ -84,6 +82,7 @@ __all__ = [
     "common_namespace",
     "complex_dtype",
     "complex_factor",
+    "conjugate",
     "constant",
     "device",
     "differentiates",
@@ -93,9 +92,9 @@ __all__ = [
     "has_out",
     "has_strided_views",
     "has_sums_of_products",
-    "in_own_precision",
     "highest",
     "in_order",
+    "in_own_precision",
     "index_dtype",
     "inner_pieces_of",
     "is_gpu",
@@ -120,6 +119,7 @@ __all__ = [
     "runs_on_gpu",
     "scatters_in_order",
     "set_at",
+    "spectrum_of",
     "strided_view",
     "sum_of_products",
 ]
