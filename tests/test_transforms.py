@@ -21,7 +21,12 @@ from anyconv._algorithms._fft_depthwise import DepthwiseFft
 from anyconv._algorithms._fft_sizes import SHORT, Kind
 from anyconv._algorithms._fft_sizes import _fast_size as fast_size
 from anyconv._compiled import LONGEST_IN_LOOPS as LONGEST
-from anyconv._compiled import compiled_cells, compiled_spectrum, has_compiled_transform
+from anyconv._compiled import (
+    compiled_cells,
+    compiled_filter,
+    compiled_spectrum,
+    has_compiled_transform,
+)
 
 needs_numba = pytest.mark.skipif(
     compiled_mod.why_no_compiled_loops() is not None, reason="Numba cannot be imported"
@@ -53,6 +58,22 @@ def close(found, wanted, dtype):
     assert found.shape == wanted.shape
     assert found.dtype == np.result_type(dtype, np.complex64 if wanted.dtype.kind == "c" else dtype)
     assert np.max(np.abs(found - wanted)) <= BOUNDS[dtype] * max(1, np.max(np.abs(wanted)))
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("size", [8, 15, 32, 60, 160])
+@pytest.mark.parametrize(
+    ("beside", "rows", "channels"), [((3,), 1, 16), ((2, 2), 3, 37), ((), 2, 5)]
+)
+def test_columns_are_filtered_as_their_spectra_are_multiplied(dtype, size, beside, rows, channels):
+    rng = np.random.default_rng(0)
+    cells, kept = size - 2, slice(0, size // 2, 2)
+    a = random(rng, (cells, *beside, rows, channels), dtype, is_complex=True)
+    w = random(rng, (size, *beside, 1, channels), dtype, is_complex=True)
+    found = compiled_filter(a, w.reshape(-1, 1, channels), size, kept)
+    wanted = np.fft.ifft(np.fft.fft(a, n=size, axis=0) * w, axis=0)[kept]
+    close(found, wanted, dtype)
 
 
 @needs_numba

@@ -7,9 +7,9 @@ are multiplied point by point, those of all channels at once.
 from collections.abc import Sequence
 from math import prod
 
-from anyconv._algorithms._fft_axes import Cells
+from anyconv._algorithms._fft_axes import Cells, Transform
 from anyconv._algorithms._fft_points import PointFft
-from anyconv._compiled import LANES
+from anyconv._compiled import LANES, compiled_filter, has_compiled_transform
 from anyconv._costs import Cost
 from anyconv._geometry import Problem
 from anyconv._namespace import multiply
@@ -41,6 +41,26 @@ class DepthwiseFft(PointFft):
     def transposed_weight(self, w: Array, rows: int, *, xp: Namespace) -> Sequence[Array]:
         """The same, for a group has one channel on either side."""
         return self.weight(w, xp=xp)
+
+    def forward(self, x: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """The outputs of one block.
+
+        Once the other axes are transformed, each column along the first is filtered where a core's
+        own cache holds it: transformed, multiplied and transformed back.
+        """
+        size = self.sizes[0]
+        if len(self.sizes) == 1 or not has_compiled_transform(size, half=False):
+            return super().forward(x, weights, xp=xp)
+        _, *cells = self.all_cells
+        start, *starts = self.start_cells
+        u = self._others(tuple(cells)).spectrum(self._tiles_of(x, xp=xp), xp=xp)
+        u = compiled_filter(u, weights[0], size, start)
+        y = self._others(tuple(starts)).inverse(u, xp=xp)
+        return self._outputs_of(y, x.shape[0], xp=xp)
+
+    def _others(self, cells: Cells) -> Transform:
+        """The transform of all axes but the first."""
+        return Transform(1, cells, self.sizes[1:], self.kind)
 
     def multiply(self, data: Array, weight: Array, *, xp: Namespace) -> Array:
         """The product of each channel, `(points, rows, c) * (points, 1, c)`, in place of data."""

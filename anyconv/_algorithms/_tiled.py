@@ -152,11 +152,14 @@ class PointTiles(Tiled):
 
     def data(self, x: Array, *, xp: Namespace) -> Iterable[Array]:
         """`(n, *reach, g * c) -> (points, [g,] n * T, c)`."""
+        return (self._split(self.transform_data(self._tiles_of(x, xp=xp), xp=xp), xp=xp),)
+
+    def _tiles_of(self, x: Array, *, xp: Namespace) -> Array:
+        """`(n, *reach, channels) -> (*a, n * T, channels)`."""
         rank, channels = len(self.tile), x.shape[-1]
         u = unfold(x, self.tiles, xp=xp)  # (n, *T, *a, channels)
         u = xp.permute_dims(u, (*range(rank + 1, 2 * rank + 1), *range(rank + 1), 2 * rank + 1))
-        u = xp.reshape(u, (*self.tiles.kernel, -1, channels))
-        return (self._split(self.transform_data(u, xp=xp), xp=xp),)
+        return xp.reshape(u, (*self.tiles.kernel, -1, channels))
 
     def data_adjoint(self, terms: Iterable[Array], images: int, *, xp: Namespace) -> Array:
         """`(points, [g,] n * T, c) -> (n, *reach, g * c)`."""
@@ -179,8 +182,11 @@ class PointTiles(Tiled):
 
     def output(self, m: Array, images: int, *, xp: Namespace) -> Array:
         """`(points, [g,] n * T, k) -> (n, *output, g * k)`."""
+        return self._outputs_of(self.transform_output(self._join(m, xp=xp), xp=xp), images, xp=xp)
+
+    def _outputs_of(self, y: Array, images: int, *, xp: Namespace) -> Array:
+        """`(*m, n * T, channels) -> (n, *output, channels)`."""
         rank = len(self.tile)
-        y = self.transform_output(self._join(m, xp=xp), xp=xp)
         channels, count = y.shape[-1], self.tiles.output
         y = xp.reshape(y, (*self.tile, images, *count, channels))
         beside = [axis for j in range(rank) for axis in (rank + 1 + j, j)]  # each T before its m

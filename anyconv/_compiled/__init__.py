@@ -54,6 +54,7 @@ from anyconv._compiled._transforms import (
     LANES,
     LONGEST_IN_LOOPS,
     compiled_cells,
+    compiled_filter,
     compiled_spectrum,
     has_compiled_transform,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "add_to_channels_job",
     "clear_job",
     "compiled_cells",
+    "compiled_filter",
     "compiled_spectrum",
     "divide_job",
     "fold_job",

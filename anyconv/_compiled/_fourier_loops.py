@@ -20,134 +20,44 @@ from typing import Any
 
 import numpy as np
 
-from anyconv._compiled._kept_loops import inner, loop
+from anyconv._compiled._butterfly_loops import (
+    ALIGNMENT,
+    butterfly,
+    copy_lanes,
+    join_halves,
+    join_lanes,
+    multiply_lanes,
+    split_halves,
+    split_lanes,
+)
+from anyconv._compiled._kept_loops import inner, loop, named
 from anyconv._compiled._transforms import LANES
 from anyconv._compiled._walk_loops import FOUR, ONE, THREE, TWO, U
 from anyconv._typing import Array
 
 L, EIGHT = U(LANES), U(8)
-ALIGNMENT = 64
 
 
-@inner
-def _pass_2(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
-    """Radix two; the roots begin at `w[t]`, their parts side by side."""
-    from_next, to_next = m * s * L, s * L
-    for p in range(m):
-        c1, s1 = w[t], w[t + ONE]
-        t += TWO
-        for q in range(s):
-            a, j = (p * s + q) * L, (TWO * p * s + q) * L
-            for v in range(L):
-                r0, i0 = xr[a + v], xi[a + v]
-                r1, i1 = xr[a + from_next + v], xi[a + from_next + v]
-                yr[j + v], yi[j + v] = r0 + r1, i0 + i1
-                r1, i1 = r0 - r1, i0 - i1
-                yr[j + to_next + v] = r1 * c1 - i1 * s1
-                yi[j + to_next + v] = r1 * s1 + i1 * c1
+def _pass_of(radix: int) -> Any:
+    """A pass of one radix; its roots begin at `w[t]`, their parts side by side."""
+    q, parts = U(radix), U(2 * (radix - 1))
+
+    @inner
+    @named(radix)
+    def one_pass(
+        xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any
+    ) -> None:
+        from_next, to_next = m * s * L, s * L
+        for p in range(m):
+            for column in range(s):
+                a, j = (p * s + column) * L, (q * p * s + column) * L
+                butterfly(radix, xr, xi, a, from_next, yr, yi, j, to_next, w, t)
+            t += parts
+
+    return one_pass
 
 
-@inner
-def _pass_3(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
-    """Radix three."""
-    half, sine = w.dtype.type(0.5), w.dtype.type(0.8660254037844386)
-    from_next, to_next = m * s * L, s * L
-    for p in range(m):
-        c1, s1, c2, s2 = w[t], w[t + ONE], w[t + TWO], w[t + THREE]
-        t += FOUR
-        for q in range(s):
-            a, j = (p * s + q) * L, (THREE * p * s + q) * L
-            for v in range(L):
-                r0, i0 = xr[a + v], xi[a + v]
-                r1, i1 = xr[a + from_next + v], xi[a + from_next + v]
-                r2, i2 = xr[a + TWO * from_next + v], xi[a + TWO * from_next + v]
-                sum_r, sum_i = r1 + r2, i1 + i2
-                turned_r, turned_i = sine * (i1 - i2), sine * (r2 - r1)
-                yr[j + v], yi[j + v] = r0 + sum_r, i0 + sum_i
-                r0, i0 = r0 - half * sum_r, i0 - half * sum_i
-                r1, i1, r2, i2 = r0 + turned_r, i0 + turned_i, r0 - turned_r, i0 - turned_i
-                yr[j + to_next + v] = r1 * c1 - i1 * s1
-                yi[j + to_next + v] = r1 * s1 + i1 * c1
-                yr[j + TWO * to_next + v] = r2 * c2 - i2 * s2
-                yi[j + TWO * to_next + v] = r2 * s2 + i2 * c2
-
-
-@inner
-def _pass_4(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
-    """Radix four."""
-    from_next, to_next = m * s * L, s * L
-    for p in range(m):
-        c1, s1, c2, s2 = w[t], w[t + ONE], w[t + TWO], w[t + THREE]
-        c3, s3 = w[t + FOUR], w[t + FOUR + ONE]
-        t += FOUR + TWO
-        for q in range(s):
-            a, j = (p * s + q) * L, (FOUR * p * s + q) * L
-            for v in range(L):
-                r0, i0 = xr[a + v], xi[a + v]
-                r1, i1 = xr[a + from_next + v], xi[a + from_next + v]
-                r2, i2 = xr[a + TWO * from_next + v], xi[a + TWO * from_next + v]
-                r3, i3 = xr[a + THREE * from_next + v], xi[a + THREE * from_next + v]
-                even_r, even_i, r0, i0 = r0 + r2, i0 + i2, r0 - r2, i0 - i2
-                odd_r, odd_i, turned_r, turned_i = r1 + r3, i1 + i3, i1 - i3, r3 - r1
-                yr[j + v], yi[j + v] = even_r + odd_r, even_i + odd_i
-                r1, i1, r2, i2 = r0 + turned_r, i0 + turned_i, even_r - odd_r, even_i - odd_i
-                r3, i3 = r0 - turned_r, i0 - turned_i
-                yr[j + to_next + v] = r1 * c1 - i1 * s1
-                yi[j + to_next + v] = r1 * s1 + i1 * c1
-                yr[j + TWO * to_next + v] = r2 * c2 - i2 * s2
-                yi[j + TWO * to_next + v] = r2 * s2 + i2 * c2
-                yr[j + THREE * to_next + v] = r3 * c3 - i3 * s3
-                yi[j + THREE * to_next + v] = r3 * s3 + i3 * c3
-
-
-@inner
-def _pass_5(xr: Array, xi: Array, yr: Array, yi: Array, m: Any, s: Any, w: Array, t: Any) -> None:
-    """Radix five."""
-    cos1, cos2 = w.dtype.type(0.30901699437494745), w.dtype.type(-0.8090169943749475)
-    sin1, sin2 = w.dtype.type(0.9510565162951535), w.dtype.type(0.5877852522924731)
-    from_next, to_next = m * s * L, s * L
-    for p in range(m):
-        c1, s1, c2, s2 = w[t], w[t + ONE], w[t + TWO], w[t + THREE]
-        t += FOUR
-        c3, s3, c4, s4 = w[t], w[t + ONE], w[t + TWO], w[t + THREE]
-        t += FOUR
-        for q in range(s):
-            a, j = (p * s + q) * L, ((FOUR + ONE) * p * s + q) * L
-            for v in range(L):
-                r0, i0 = xr[a + v], xi[a + v]
-                r1, i1 = xr[a + from_next + v], xi[a + from_next + v]
-                r2, i2 = xr[a + TWO * from_next + v], xi[a + TWO * from_next + v]
-                r3, i3 = xr[a + THREE * from_next + v], xi[a + THREE * from_next + v]
-                r4, i4 = xr[a + FOUR * from_next + v], xi[a + FOUR * from_next + v]
-                outer_r, outer_i, r1, i1 = r1 + r4, i1 + i4, i1 - i4, r4 - r1
-                inner_r, inner_i, r2, i2 = r2 + r3, i2 + i3, i2 - i3, r3 - r2
-                yr[j + v], yi[j + v] = r0 + outer_r + inner_r, i0 + outer_i + inner_i
-                first_r = r0 + cos1 * outer_r + cos2 * inner_r
-                first_i = i0 + cos1 * outer_i + cos2 * inner_i
-                second_r = r0 + cos2 * outer_r + cos1 * inner_r
-                second_i = i0 + cos2 * outer_i + cos1 * inner_i
-                turned_r, turned_i = sin1 * r1 + sin2 * r2, sin1 * i1 + sin2 * i2
-                twice_r, twice_i = sin2 * r1 - sin1 * r2, sin2 * i1 - sin1 * i2
-                r1, i1, r4, i4 = (
-                    first_r + turned_r,
-                    first_i + turned_i,
-                    first_r - turned_r,
-                    first_i - turned_i,
-                )
-                r2, i2, r3, i3 = (
-                    second_r + twice_r,
-                    second_i + twice_i,
-                    second_r - twice_r,
-                    second_i - twice_i,
-                )
-                yr[j + to_next + v] = r1 * c1 - i1 * s1
-                yi[j + to_next + v] = r1 * s1 + i1 * c1
-                yr[j + TWO * to_next + v] = r2 * c2 - i2 * s2
-                yi[j + TWO * to_next + v] = r2 * s2 + i2 * c2
-                yr[j + THREE * to_next + v] = r3 * c3 - i3 * s3
-                yi[j + THREE * to_next + v] = r3 * s3 + i3 * c3
-                yr[j + FOUR * to_next + v] = r4 * c4 - i4 * s4
-                yi[j + FOUR * to_next + v] = r4 * s4 + i4 * c4
+_pass_2, _pass_3, _pass_4, _pass_5, _pass_8 = map(_pass_of, (2, 3, 4, 5, 8))
 
 
 @inner
@@ -168,6 +78,8 @@ def _passes(
             xr, xi, yr, yi = r, i, other_r, other_i
         if radix == FOUR:
             _pass_4(xr, xi, yr, yi, m, s, w, t)
+        elif radix == EIGHT:
+            _pass_8(xr, xi, yr, yi, m, s, w, t)
         elif radix == THREE:
             _pass_3(xr, xi, yr, yi, m, s, w, t)
         elif radix == TWO:
@@ -183,6 +95,10 @@ def _read_complex(
     r: Array, i: Array, x: Array, a: Any, step: Any, cells: Any, gap: Any, width: Any
 ) -> None:
     """Cells `step` apart in x put `gap` apart; a complex number's parts are neighbours in x."""
+    if width == L:
+        for c in range(cells):
+            split_lanes(r, i, c * gap * L, x, a + c * step)
+        return
     for c in range(cells):
         j, b = c * gap * L, a + c * step
         for v in range(width):
@@ -197,7 +113,9 @@ def _read_real(
     for c in range(cells):
         place, b = c * gap, a + c * step
         j = (place >> ONE) * L
-        if place & ONE:
+        if width == L:
+            copy_lanes(i if place & ONE else r, j, x, b, x.dtype.type(1))
+        elif place & ONE:
             for v in range(width):
                 i[j + v] = x[b + v]
         else:
@@ -219,6 +137,9 @@ def _read_half(
     for f in range(ONE, n // TWO + ONE):
         a, b = a + step, b - step
         j, k, cosine, sine = f * L, (n - f) * L, w[t + TWO * f], w[t + TWO * f + ONE]
+        if width == L:
+            split_halves(r, i, j, k, x, a, b, w, t + TWO * f)
+            continue
         for v in range(width):
             xr, xi, yr, yi = x[a + v + v], x[a + v + v + ONE], x[b + v + v], x[b + v + v + ONE]
             even_r, even_i, odd_r, odd_i = xr + yr, xi - yi, xr - yr, xi + yi
@@ -240,6 +161,10 @@ def _write_complex(
     scale: Any,
 ) -> None:
     """The adjoint of `_read_complex`, and likewise below, scaled."""
+    if width == L:
+        for c in range(cells):
+            join_lanes(y, j + c * step, r, i, c * gap * L, scale)
+        return
     for c in range(cells):
         a, b = c * gap * L, j + c * step
         for v in range(width):
@@ -262,7 +187,9 @@ def _write_real(
     for c in range(cells):
         place, b = c * gap, j + c * step
         a = (place >> ONE) * L
-        if place & ONE:
+        if width == L:
+            copy_lanes(y, b, i if place & ONE else r, a, scale)
+        elif place & ONE:
             for v in range(width):
                 y[b + v] = scale * i[a + v]
         else:
@@ -295,6 +222,9 @@ def _write_half(
     for f in range(ONE, n // TWO + ONE):
         j, k = j + step, k - step
         a, b, cosine, sine = f * L, (n - f) * L, w[t + TWO * f], w[t + TWO * f + ONE]
+        if width == L:
+            join_halves(y, j, k, r, i, a, b, w, t + TWO * f, scale)
+            continue
         for v in range(width):
             xr, xi, yr, yi = r[a + v], i[a + v], r[b + v], i[b + v]
             even_r, even_i, odd_r, odd_i = xr + yr, xi - yi, xi + yi, yr - xr
@@ -399,3 +329,69 @@ def transform(
                 _write_complex(target, U(j), y_step, U(in_y), y_gap, width, last_r, last_i, scale)
             if by_rows:
                 _turn_out(y, U(lane * in_y), U(in_y), width, turned_y)
+
+
+@inner
+def _multiply(
+    r: Array, i: Array, w: Array, p: Any, step: Any, n: Any, width: Any, scale: Any
+) -> None:
+    """All frequencies of some lanes times factors that are `step` apart, and a scale."""
+    for f in range(n):
+        a, b = f * L, p + f * step
+        if width == L:
+            multiply_lanes(r, i, a, w, b, scale)
+            continue
+        for v in range(width):
+            real, imaginary = scale * w[b + v + v], scale * w[b + v + v + ONE]
+            x, y = r[a + v], i[a + v]
+            r[a + v], i[a + v] = x * real - y * imaginary, x * imaginary + y * real
+
+
+@loop
+def filter_columns(
+    y: Array,
+    x: Array,
+    w: Array,
+    frequencies: int,
+    rows: int,
+    channels: int,
+    cells: int,
+    kept: int,
+    gap: int,
+    n: int,
+    radices: Array,
+    roots: Array,
+    scale: float,
+) -> None:
+    """Columns of x transformed, multiplied by those of w, and transformed back to y; all complex.
+
+    `x (cells, frequencies, rows, channels)`, beyond which are zeros up to n; `w (n, frequencies,
+    channels)`; of y only every `gap`-th cell is kept.
+    """
+    size = n * LANES
+    room = np.empty(4 * size + ALIGNMENT // roots.itemsize, roots.dtype)
+    start = -room.ctypes.data % ALIGNMENT // roots.itemsize
+    r, i = room[start : start + size], room[start + size : start + 2 * size]
+    start += 2 * size
+    other_r, other_i = room[start : start + size], room[start + size : start + 2 * size]
+    room[:] = 0
+    source, target, factors = x.view(roots.dtype), y.view(roots.dtype), w.view(roots.dtype)
+    step, w_step = U(2 * frequencies * rows * channels), U(2 * frequencies * channels)
+    is_odd = len(radices) % 2
+    for f in range(frequencies):
+        for row in range(rows):
+            for lane in range(0, channels, LANES):
+                width = U(min(LANES, channels - lane))
+                a = U(2 * ((f * rows + row) * channels + lane))
+                p = U(2 * (f * channels + lane))
+                r[cells * LANES :] = 0
+                i[cells * LANES :] = 0
+                _read_complex(r, i, source, a, step, U(cells), ONE, width)
+                _passes(r, i, other_r, other_i, n, radices, roots)
+                if is_odd:
+                    _multiply(other_r, other_i, factors, p, w_step, U(n), width, scale)
+                    _passes(other_i, other_r, i, r, n, radices, roots)
+                else:
+                    _multiply(r, i, factors, p, w_step, U(n), width, scale)
+                    _passes(i, r, other_i, other_r, n, radices, roots)
+                _write_complex(target, a, step, U(kept), U(gap), width, r, i, roots.dtype.type(1))

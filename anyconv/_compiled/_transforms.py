@@ -30,6 +30,25 @@ def compiled_cells(a: Array, axis: int, cells: slice, size: int, *, half: bool) 
     return _transformed(a, axis, cells, size, count, half, inverse=True)
 
 
+def compiled_filter(a: Array, w: Array, size: int, kept: slice) -> Array:
+    """Columns along the first axis of a, zero beyond their cells, times `w` in frequencies.
+
+    `a (cells, *frequencies, rows, c)` is complex, `w (size * frequencies, 1, c)`; the result has
+    the cells `kept` along the first axis.
+    """
+    import numpy
+
+    cells, *frequencies, rows, channels = a.shape
+    count = len(range(*kept.indices(size)))
+    y = numpy.empty((count, *a.shape[1:]), dtype=a.dtype)
+    radices, roots, scale = _tables(size, False, a.real.dtype)
+    loops("fourier").filter_columns(
+        y.reshape(-1), a.reshape(-1), w.reshape(-1), prod(frequencies), rows, channels, cells,
+        count, kept.step, size, radices, roots, scale * scale,
+    )  # fmt: skip
+    return y
+
+
 def _transformed(
     a: Array, axis: int, cells: slice, size: int, count: int, half: bool, *, inverse: bool
 ) -> Array:
@@ -63,12 +82,18 @@ def _dtypes(dtype: Any) -> tuple[Any, Any]:
 
 def _radices(n: int) -> tuple[list[int], bool]:
     """The radices of the passes of a transform, and whether something is left that none takes."""
-    taken = []
-    for radix in (5, 3, 4, 2):
+    taken, twos = [], 0
+    for radix in (5, 3):
         while n % radix == 0:
             taken.append(radix)
             n //= radix
-    return taken, n > 1
+    while n % 2 == 0:
+        twos += 1
+        n //= 2
+    eights, left = divmod(twos, 3)
+    if left == 1 and eights:  # four times four, not eight times two
+        eights, left = eights - 1, 4
+    return taken + [8] * eights + [4] * (left // 2) + [2] * (left % 2), n > 1
 
 
 @lru_cache(maxsize=256)
