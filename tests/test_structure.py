@@ -269,7 +269,7 @@ def test_files_open_with_one_sentence():
 
 def test_modules_load():
     for file in FILES:
-        needs_numba = file.parent.name == "_namespace" and file.stem.endswith("_loops")
+        needs_numba = file.parent.name == "_compiled" and file.stem.endswith("_loops")
         needs_extras = file.stem == "sigpy" or needs_numba
         if "cli" not in file.parts and not needs_extras:
             importlib.import_module(module_of(file).removesuffix(".__init__"))
