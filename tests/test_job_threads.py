@@ -171,8 +171,8 @@ with anyconv.options(workers=2, compiled=True):
     wanted = anyconv.conv_forward(x, w)
     for wait in np.linspace(0.01, 0.05, 12):
         timer = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         try:
+            timer.start()
             while True:
                 anyconv.conv_forward(x, w)
         except KeyboardInterrupt:
